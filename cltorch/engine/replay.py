@@ -1,0 +1,226 @@
+"""Running traces: find or make the plan, bind what changed, enqueue.
+
+Floor 4. A failed flush leaves the trace as it was: allocation and build faults happen before the first kernel is enqueued, so the
+tensors that asked too much can be dropped and the rest still runs.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..config import settings
+from ..errors import BuildError, DeviceError
+from ..shapes import Layout, contiguous_stride
+from .plan import Plan, make_plan
+from .storage import Storage, forked
+from .trace import Trace, set_flusher, traces
+
+if TYPE_CHECKING:
+    from ..runtime import Device
+
+PLAN_LIMIT = 512
+
+_plans: dict[tuple, Plan] = {}
+
+
+def _held() -> int:
+    """References that a storage in a trace has from the engine itself while `_run` looks at it."""
+    return [sys.getrefcount(s) for s in [Storage.__new__(Storage)]][0]
+
+
+_HELD = _held()
+
+
+def _run(trace: Trace) -> None:
+    """Run everything in `trace` (enqueue, not wait) and empty it."""
+    with trace.lock:
+        if not trace.signature:
+            return
+        if forked():
+            raise RuntimeError("cltorch: a forked process (a data-loader worker) must not compute on a device")
+        device, storages, held = trace.device, trace.storages, _HELD
+        flags = bytes([
+            (sys.getrefcount(s) > held) + 2 * (s.block is not None or s.host is not None) for s in storages
+        ])
+        key = (device, tuple(trace.signature), flags)
+        plan = _plans.get(key)
+        if plan is None:
+            plan = _new_plan(trace, flags)
+            if len(_plans) >= PLAN_LIMIT:
+                del _plans[next(iter(_plans))]
+            _plans[key] = plan
+        _replay(plan, device, storages, trace.numbers)
+        trace.clear()
+    if settings.eager:
+        device.synchronize()
+
+
+def _new_plan(trace: Trace, flags: bytes) -> Plan:
+    kept = {slot for slot, flag in enumerate(flags) if flag & 1}
+    outside = {slot for slot, flag in enumerate(flags) if flag}
+    try:
+        return make_plan(trace.device, trace.signature, kept, outside, [s.nbytes for s in trace.storages])
+    except BuildError as fault:
+        lines = [trace.lines[p] for p in getattr(fault, "positions", ()) if p < len(trace.lines)]
+        if lines:
+            raise BuildError("\n  recorded at ".join([str(fault), *dict.fromkeys(lines)])) from None
+        raise
+
+
+def _replay(plan: Plan, device: Device, storages: list[Storage], numbers: list) -> None:
+    stream = device.stream
+    pool = device.pool
+    last = plan.last_buffers
+    for i, (slot, uses) in enumerate(plan.externals):
+        storage = storages[slot]
+        block = storage.block
+        if block is None:
+            block = _materialise(storage, device, stream)
+        if block.stream is not stream:
+            block.record_stream(stream)
+        buffer = block.buffer
+        if last[i] is not buffer:
+            for use in uses:
+                use.launch.set_buffer(use.position, buffer)
+            last[i] = buffer
+    for slot in plan.fresh:  # survivors that no kernel touched: memory without contents
+        if storages[slot].block is None:
+            _materialise(storages[slot], device, stream)
+    arena = None
+    if plan.arena:
+        arena = pool.allocate(plan.arena, stream)
+        if arena.buffer is not plan.last_arena:
+            for use, offset, nbytes in plan.places:
+                use.launch.set_buffer(use.position, arena.sub(offset, nbytes))
+            plan.last_arena = arena.buffer
+    if plan.numbers:
+        seen = plan.last_numbers
+        for i, (slot, uses) in enumerate(plan.numbers):
+            value = numbers[slot]
+            if value is not seen[i]:
+                for use in uses:
+                    use.launch.set_number(use.position, use.ctype, value)
+                seen[i] = value
+    if settings.debug >= 2 or device.profiler is not None:
+        _replay_watched(plan, device, stream)
+    else:
+        enqueue, queue = device.enqueue, stream.queue
+        for kernel, global_size, local_size in plan.launches:
+            enqueue(queue, kernel, global_size, local_size)
+    stream.touched()
+    if arena is not None:
+        arena.release()
+
+
+def _replay_watched(plan: Plan, device: Device, stream: Any) -> None:
+    """Launch one by one, with a line per kernel (`CLTORCH_DEBUG=2`) or an event each for the profiler."""
+    for bound, (launch, group) in zip(plan.bound, plan.about):
+        name = "+".join(dict.fromkeys(e.spec.op.name for e in group.entries))
+        if device.profiler is not None:
+            device.profiler.launch(stream, bound, name, launch.source.name, launch.flops, launch.nbytes)
+            continue
+        stream.synchronize()
+        start = time.perf_counter()
+        bound.enqueue(stream.queue)
+        stream.touched()
+        stream.synchronize()
+        took = time.perf_counter() - start
+        print(
+            f"cltorch {device.name[:16]:16} {launch.source.name:28} {str(launch.global_size):>14} {took * 1e6:9.1f} us "
+            f"{launch.nbytes / took / 1e9:7.2f} GB/s {launch.flops / took / 1e9:8.2f} GFLOPS  {name[:80]}",
+            file=sys.stderr,
+        )
+        if settings.debug >= 4:
+            print(launch.source.text, file=sys.stderr)
+
+
+def _materialise(storage: Storage, device: Device, stream: Any) -> Any:
+    """Give a storage memory on its device: its host contents, or none."""
+    if storage.host is not None:
+        storage.block = device.adopt(storage.host) or device.upload(storage.host, stream)
+        storage.host = None
+    else:
+        storage.block = device.pool.allocate(storage.nbytes, stream)
+    return storage.block
+
+
+set_flusher(_run)
+
+
+def flush(device: Device | None = None) -> None:
+    """Enqueue everything recorded (for one device or all); does not wait."""
+    for trace in [traces[device]] if device is not None else list(traces.values()):
+        if trace.signature:
+            _run(trace)
+
+
+def synchronize(device: Device | None = None) -> None:
+    """Run everything recorded and wait until it has finished."""
+    flush(device)
+    for d in [device] if device is not None else list(traces):
+        d.synchronize()
+
+
+def read(storage: Storage, view: Layout) -> np.ndarray:
+    """The elements of a view, in C order, as a new NumPy array (bfloat16 as uint16). Runs what is pending and waits."""
+    dtype = view.dtype.numpy
+    if view.numel == 0:
+        return np.empty(view.shape, dtype)
+    low, high = view.extent()
+    flat = _elements(storage, low, high + 1, view)
+    stride = tuple(s * dtype.itemsize for s in view.stride)
+    return np.ndarray(view.shape, dtype, flat[view.offset - low :].data, 0, stride).copy() if not (
+        view.contiguous
+    ) else flat[view.offset - low :][: view.numel].reshape(view.shape).copy()
+
+
+def item(storage: Storage, view: Layout) -> Any:
+    """The one element of a view as a Python number (bfloat16 as its uint16 bits)."""
+    return _elements(storage, view.offset, view.offset + 1, view)[0].item()
+
+
+def _elements(storage: Storage, start: int, stop: int, view: Layout) -> np.ndarray:
+    """Elements start..stop of a storage, after all that is pending on it has finished; may share its memory."""
+    trace = storage.trace
+    if storage.epoch == trace.epoch:
+        _run(trace)
+    if storage.block is None:
+        if storage.host is None:
+            return np.zeros(stop - start, view.dtype.numpy)  # never written: any contents will do
+        return storage.host.reshape(-1).view(np.uint8)[: storage.nbytes].view(view.dtype.numpy)[start:stop]
+    device = trace.device
+    size = view.dtype.itemsize
+    shared = storage.block.host(view.dtype.numpy, stop - start, start * size)
+    if shared is not None:
+        device.stream.synchronize()
+        return shared
+    return device.download(storage.block, start * size, (stop - start) * size, device.stream).view(view.dtype.numpy)
+
+
+def write(storage: Storage, view: Layout, array: np.ndarray) -> None:
+    """Overwrite the elements of a contiguous view with those of `array` (same shape, NumPy dtype of the layout)."""
+    if not view.contiguous:
+        raise ValueError(f"write: layout: got stride {view.stride}, wanted C order {contiguous_stride(view.shape)}")
+    trace = storage.trace
+    if storage.epoch == trace.epoch:
+        _run(trace)
+    array = np.ascontiguousarray(array, view.dtype.numpy)
+    if storage.block is None and view.nbytes == storage.nbytes:
+        storage.host = array
+        return
+    device = trace.device
+    if storage.block is None:
+        _materialise(storage, device, device.stream)
+    device.write(storage.block, view.offset * view.dtype.itemsize, array, device.stream)
+
+
+def clear_plans() -> None:
+    """Forget every plan (after settings or tuning changed)."""
+    _plans.clear()
+
+
+__all__ = ["DeviceError", "clear_plans", "flush", "item", "read", "synchronize", "write"]

@@ -1,0 +1,68 @@
+"""Storages: the memory behind tensors, whether on the host, on a device or still to be computed.
+
+Floor 4. A Storage knows its bytes and nothing of shapes: those are Layouts, held by tensors and by trace entries.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .trace import Trace, traces
+
+if TYPE_CHECKING:
+    from ..runtime import Device
+
+_owner = os.getpid()
+
+
+class Storage:
+    """`nbytes` of memory on one device.
+
+    Attributes:
+        trace: the trace of its device, into which entries on it are recorded.
+        block: the pool's block, once there is one; None while host-resident, pending or never written.
+        host: a NumPy array with the contents while no kernel has needed them on the device, else None.
+        version: number of in-place writes so far (autograd compares it).
+        epoch, slot: its number in the trace of that epoch.
+    """
+
+    __slots__ = ("trace", "nbytes", "block", "host", "version", "epoch", "slot", "__weakref__")
+
+    def __init__(self, device: Device, nbytes: int):
+        self.trace: Trace = traces[device]
+        self.nbytes = nbytes
+        self.block: Any = None
+        self.host: np.ndarray | None = None
+        self.version = 0
+        self.epoch = -1
+        self.slot = -1
+
+    @property
+    def device(self) -> Device:
+        return self.trace.device
+
+    @property
+    def pending(self) -> bool:
+        """True if entries not yet run mention this storage."""
+        return self.epoch == self.trace.epoch
+
+    @property
+    def has_contents(self) -> bool:
+        return self.block is not None or self.host is not None
+
+    @classmethod
+    def from_numpy(cls, device: Device, array: np.ndarray) -> Storage:
+        """A host-resident storage over the bytes of a C-contiguous array, shared where the device can (no copy now)."""
+        if not array.flags.c_contiguous:
+            raise ValueError("Storage.from_numpy: array: got a non-contiguous array, wanted C order")
+        storage = cls(device, array.nbytes)
+        storage.host = array
+        return storage
+
+
+def forked() -> bool:
+    """True in a process forked after the engine was imported (a data-loader worker): it must not touch OpenCL."""
+    return os.getpid() != _owner
