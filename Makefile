@@ -1,0 +1,42 @@
+# `make train` and `make test` are all a newcomer needs: each sets up .venv (no root) and runs.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+.PHONY: train test bench lint conformance clean
+
+$(VENV)/.train: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e .[cpu,vision]
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.train
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e .[cpu,vision,test]
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e .[cpu,vision,test,dev]
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.train
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e .[cpu,vision,bench] tinygrad
+	$(BIN)/python -m pip install -q --disable-pip-version-check torch==2.13.0
+	@touch $@
+
+train: $(VENV)/.train
+	$(BIN)/python examples/train_images.py $(ARGS)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config setup.cfg
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
