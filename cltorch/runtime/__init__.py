@@ -1,19 +1,17 @@
 """Devices and everything that runs on them: the only importer of pyopencl.
 
-Floor 1a. `devices()` and `get_device()` are the way in; a Device gives pool, streams, built kernels, bound launches and transfers. pyopencl is
-imported when the first device is asked for, not before.
+Floor 1a. `devices()` and `get_device()` are the way in; a Device gives pool, streams, built kernels, bound launches
+and transfers. pyopencl is imported when the first device is asked for, not before.
 
 >>> device = get_device("null")
->>> device.download(device.upload(np.ones(2, np.float32))).tolist()
-[0, 0, 0, 0, 0, 0, 0, 0]
+>>> device.download(device.pool.allocate(4)).tolist()
+[0, 0, 0, 0]
 """
 
 from __future__ import annotations
 
 import re
 import threading
-
-import numpy as np
 
 from ..config import settings
 from ..errors import DeviceError
@@ -61,7 +59,7 @@ def devices() -> list[Device]:
 
 
 def _find() -> list[Device]:
-    found = []
+    found: list[tuple[tuple[object, ...], int, Device]] = []
     _refusals.clear()
     try:
         platforms = cl.get_platforms()
@@ -99,8 +97,9 @@ def get_device(spec: str | int | None = None) -> Device:
     """The device that `spec` names.
 
     Args:
-        spec: 'cl:1' or 1; 'cl' or 'gpu' or 'cpu' for the best (of the kind); 'null'; None for `CLTORCH_DEVICE`, or the best. For
-            programs written for PyTorch, 'cuda', 'xpu', 'mps' (with or without a number) name 'cl' devices.
+        spec: 'cl:1' or 1; 'cl' or 'gpu' or 'cpu' for the best (of the kind); 'null'; None for `CLTORCH_DEVICE`, or
+            the best. For programs written for PyTorch, 'cuda', 'xpu' and 'mps' (with or without a number) name 'cl'
+            devices.
 
     Raises:
         DeviceError: there is no such device; the text says what was tried and what to install.

@@ -1,7 +1,8 @@
 """A device: what it is, its memory, its streams, its programs.
 
-Floor 1a. Everything that touches OpenCL objects of a device goes through the few methods below, so the null device replaces them and the rest
-of runtime/ serves both. Context and queue are made at first use: listing devices is cheap.
+Floor 1a. Everything that touches OpenCL objects of a device goes through the few methods below, so the null device
+replaces them and the rest of runtime/ serves both. Context and queue are made at first use: listing devices is
+cheap.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class Device:
         return f"Device({self.spec!r}, {self.name!r}, {self.target.vendor} {self.target.driver})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError(f"{self.spec}: devices cannot be pickled; send the name {self.spec!r} and ask get_device for it")
+        raise TypeError(
+            f"{self.spec}: devices cannot be pickled; send the name {self.spec!r} and ask get_device for it"
+        )
 
     # ---- lazily made parts
 
@@ -142,13 +145,17 @@ class Device:
         flops: float = 0.0,
         nbytes: float = 0.0,
     ) -> BoundLaunch:
-        """A launch with its arguments: Blocks or buffers, (ctype, number) pairs, local memory as bytes (an int or codegen's Local)."""
+        """A launch with its arguments: Blocks or buffers, (ctype, number) pairs, local memory as bytes (an int or
+        codegen's Local).
+        """
         handle = self.build((source,))[source.name]
         return BoundLaunch(handle, args, global_size or source.local_size, source.local_size, flops, nbytes)
 
     @cached_property
     def enqueue(self) -> Any:
-        """`enqueue(queue, kernel, global_size, local_size)`, the one call of a replay loop; returns the OpenCL event."""
+        """`enqueue(queue, kernel, global_size, local_size)`, the one call of a replay loop; returns the OpenCL
+        event.
+        """
         return cl.enqueue_nd_range_kernel
 
     # ---- memory
@@ -168,7 +175,10 @@ class Device:
     def download(
         self, block: Block, offset_bytes: int = 0, nbytes: int | None = None, stream: Stream | None = None
     ) -> np.ndarray:
-        """The block's bytes (uint8) after all work of the stream; a read-only view where memory is shared. See `transfer.download`."""
+        """The block's bytes (uint8) after all work of the stream; a read-only view where memory is shared.
+
+        See `transfer.download`.
+        """
         wanted = block.nbytes - offset_bytes if nbytes is None else nbytes
         return transfer.download(self, block, offset_bytes, wanted, stream or self.stream)
 
@@ -264,7 +274,7 @@ def processor_features() -> str:
     text = platform.machine()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        wanted = {}
+        wanted: dict[str, str] = {}
         for line in lines:
             key = line.partition(":")[0].strip()
             if key in ("flags", "Features", "model name", "model", "cpu family"):
@@ -306,8 +316,8 @@ def version_of(text: str) -> tuple[int, ...]:
 def vector_width(kind: str, native: int, features: frozenset[str]) -> int:
     """float32 lanes to write code for.
 
-    A CPU driver's answer is taken where the processor has such registers; a scalar answer from a CPU (rusticl gives 1) is
-    replaced by what the processor has.
+    A CPU driver's answer is taken where the processor has such registers; a scalar answer from a CPU (rusticl gives
+    1) is replaced by what the processor has.
 
     >>> vector_width("cpu", 16, frozenset({"avx", "avx2"}))
     8
@@ -348,7 +358,9 @@ def read_target(handle: Any) -> Target:
     extensions = frozenset(handle.extensions.split())
     native = int(_ask(handle, "native_vector_width_float", 0))
     sub_group = 0
-    if not is_cpu and (extensions & {"cl_khr_subgroups", "cl_intel_subgroups"} or _ask(handle, "max_num_sub_groups", 0)):
+    if not is_cpu and (
+        extensions & {"cl_khr_subgroups", "cl_intel_subgroups"} or _ask(handle, "max_num_sub_groups", 0)
+    ):
         for query in _SUB_GROUP_QUERIES:
             sub_group = int(_ask(handle, query, 0) or 0)
             if sub_group:
@@ -356,6 +368,9 @@ def read_target(handle: Any) -> Target:
     local = int(_ask(handle, "local_mem_size", 32768))
     if quirks.local_memory:
         local = min(local, quirks.local_memory)
+    width = vector_width(kind, native, _processor_flags() if sys.platform == "linux" else frozenset())
+    if quirks.widest_vector:
+        width = min(width, quirks.widest_vector)
     alignment = max(int(_ask(handle, "mem_base_addr_align", 1024)) // 8, 128)
     return Target(
         kind=kind,
@@ -363,7 +378,7 @@ def read_target(handle: Any) -> Target:
         name=handle.name.strip(),
         driver=handle.driver_version.strip(),
         compute_units=int(handle.max_compute_units),
-        vector_width=vector_width(kind, native, _processor_flags() if sys.platform == "linux" else frozenset()),
+        vector_width=width,
         local_memory=local,
         max_work_group=int(handle.max_work_group_size),
         sub_group=sub_group,

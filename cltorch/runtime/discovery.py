@@ -1,8 +1,8 @@
 """Finds OpenCL drivers without root and without environment variables, and ranks what they offer.
 
-Floor 1a. `bootstrap` runs before the first OpenCL call: the ICD loader sees system drivers (/etc/OpenCL/vendors) and pip's PoCL by
-itself, but not pip's Intel CPU runtime. It gets a private vendors folder with the system's entries plus an absolute path.
-Nothing here imports pyopencl.
+Floor 1a. `bootstrap` runs before the first OpenCL call: the ICD loader sees system drivers (/etc/OpenCL/vendors)
+and pip's PoCL by itself, but not pip's Intel CPU runtime. It gets a private vendors folder with the system's
+entries plus an absolute path. Nothing here imports pyopencl.
 """
 
 from __future__ import annotations
@@ -94,10 +94,14 @@ def _write_entries(folder: Path, entries: dict[str, str]) -> None:
 def bootstrap(vendors: Path = _SYSTEM_VENDORS) -> Path | None:
     """Make pip's Intel CPU runtime visible to the ICD loader, beside the drivers it finds by itself.
 
-    Does nothing where the user chose drivers (`OCL_ICD_VENDORS`, `OPENCL_VENDOR_PATH`), off Linux, or where there is no such wheel
-    or the system knows it already. Returns the vendors folder it made.
+    Does nothing where the user chose drivers (`OCL_ICD_VENDORS`, `OPENCL_VENDOR_PATH`), off Linux, or where there
+    is no such wheel or the system knows it already. Returns the vendors folder it made.
     """
-    if not sys.platform.startswith("linux") or os.environ.get("OCL_ICD_VENDORS") or os.environ.get("OPENCL_VENDOR_PATH"):
+    if (
+        not sys.platform.startswith("linux")
+        or os.environ.get("OCL_ICD_VENDORS")
+        or os.environ.get("OPENCL_VENDOR_PATH")
+    ):
         return None
     library = _intel_library()
     if library is None:
@@ -115,7 +119,9 @@ def bootstrap(vendors: Path = _SYSTEM_VENDORS) -> Path | None:
 
 
 def rank(kind: str, vendor: str, version: tuple[int, ...], unified: bool, memory: int) -> tuple[object, ...]:
-    """Sort key of a device: GPUs before CPUs, discrete GPUs before integrated ones, CPU runtimes by speed, the newest first."""
+    """Sort key of a device: GPUs before CPUs, discrete GPUs before integrated ones, CPU runtimes by speed, the
+    newest first.
+    """
     if kind == "gpu":
         return (0, unified, 0, (), -memory)
     place = _CPU_RANK.index(vendor) if vendor in _CPU_RANK else len(_CPU_RANK)

@@ -1,7 +1,7 @@
 """A kernel with its arguments bound ahead, so that a launch is one call.
 
-Floor 1a. Setting all arguments and enqueuing costs 15-30 us from Python; a bound kernel 1-2 us. A kernel object holds its arguments, so each
-BoundLaunch has one of its own and may be used by one thread at a time.
+Floor 1a. Setting all arguments and enqueuing costs 15-30 us from Python; a bound kernel 1-2 us. A kernel object
+holds its arguments, so each BoundLaunch has one of its own and may be used by one thread at a time.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def pack_number(ctype: str, value: float) -> bytes:
 class BoundLaunch:
     """One launch, ready to run.
 
-    The replay loop of the engine may call `device.enqueue(queue, launch.kernel, launch.global_size, launch.local_size)` itself.
+    The replay loop of the engine may call `device.enqueue(queue, launch.kernel, launch.global_size,
+    launch.local_size)` itself.
 
     Attributes:
         kernel: the OpenCL kernel object with its arguments.

@@ -1,6 +1,7 @@
 """A device that allocates and runs nothing, for tests of recording, planning and rendering without a driver.
 
-Floor 1a. The same interface as any Device: kernels are accepted unread, launches are counted and dropped, reads give zeros.
+Floor 1a. The same interface as any Device: kernels are accepted unread, launches are counted and dropped, reads
+give zeros.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class NullDevice(Device):
     def context(self) -> Any:  # type: ignore[override]
         raise DeviceError("the null device has no OpenCL context")
 
-    def enqueue(self, queue: Any, kernel: Any, global_size: Any, local_size: Any) -> NullEvent:  # type: ignore[override]
+    def enqueue(self, queue: Any, kernel: Any, global_size: Any, local_size: Any) -> NullEvent:  # type: ignore
         """Count the launch."""
         queue.launches += 1
         return NullEvent()
@@ -127,7 +128,9 @@ class NullDevice(Device):
     def write(self, block: Block, offset_bytes: int, array: np.ndarray, stream: Stream | None = None) -> None:
         """Drop the bytes."""
         if offset_bytes < 0 or offset_bytes + array.nbytes > block.nbytes:
-            raise DeviceError(f"write: got {array.nbytes} bytes for offset {offset_bytes}, wanted a part of {block.nbytes}")
+            raise DeviceError(
+                f"write: got {array.nbytes} bytes for offset {offset_bytes}, wanted a part of {block.nbytes} bytes"
+            )
 
     def download(
         self, block: Block, offset_bytes: int = 0, nbytes: int | None = None, stream: Stream | None = None
@@ -135,7 +138,9 @@ class NullDevice(Device):
         """Zeros."""
         wanted = block.nbytes - offset_bytes if nbytes is None else nbytes
         if offset_bytes < 0 or wanted < 0 or offset_bytes + wanted > block.nbytes:
-            raise DeviceError(f"download: got {wanted} bytes from {offset_bytes}, wanted a part of {block.nbytes} bytes")
+            raise DeviceError(
+                f"download: got {wanted} bytes from {offset_bytes}, wanted a part of {block.nbytes} bytes"
+            )
         return np.zeros(wanted, np.uint8)
 
     def memory_budget(self) -> int:

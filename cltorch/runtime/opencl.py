@@ -1,8 +1,9 @@
 """The one door to pyopencl, opened when the first device is asked for.
 
-Floor 1a. `import cltorch` must be quick and data-loader workers must never touch OpenCL, so pyopencl is imported here, late, through
-the `cl` object: every other module of runtime/ writes `cl.Buffer(...)` and pays one dictionary look-up after the first use.
-Before the import the ICD loader is told where pip-installed drivers are (`discovery.bootstrap`) and pyopencl's own caches are turned off.
+Floor 1a. `import cltorch` must be quick and data-loader workers must never touch OpenCL, so pyopencl is imported
+here, late, through the `cl` object: every other module of runtime/ writes `cl.Buffer(...)` and pays one dictionary
+look-up after the first use. Before the import the ICD loader is told where pip-installed drivers are
+(`discovery.bootstrap`) and pyopencl's own caches are turned off.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class Process:
             return  # no device was opened before the fork: the child may open its own
         self.forked = True
         cl.__dict__.clear()
-        # One reference too many: the driver's objects are not released even when the interpreter takes its modules down.
+        # One reference too many: the driver's objects are not released even when the interpreter takes its modules
+        # down.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.kept))
 
     def keep(self, root: Any) -> None:
@@ -73,7 +75,8 @@ def _load() -> Any:
         with _loading:
             if _module is None:
                 bootstrap()
-                # pyopencl's program cache waits a minute for stale locks and fails on damaged entries; program.py has its own.
+                # pyopencl's program cache waits a minute for stale locks and fails on damaged entries; program.py
+                # has its own.
                 os.environ.setdefault("PYOPENCL_CACHE_FAILURE_FATAL", "")
                 os.environ.setdefault("PYOPENCL_NO_CACHE", "1")
                 try:

@@ -1,20 +1,22 @@
 """The memory pool of a device: a caching allocator that knows about streams. Nobody else creates a `cl.Buffer`.
 
-Floor 1a. What it must do well, in order: give back a block of a size seen before at once (a training step asks for the same
-sizes again and again); never let two streams use the same bytes at the same time; never fragment for good; stay within a budget
-that it counts itself, because CPU drivers over-commit and get killed instead of failing.
+Floor 1a. What it must do well, in order: give back a block of a size seen before at once (a training step asks for
+the same sizes again and again); never let two streams use the same bytes at the same time; never fragment for good;
+stay within a budget that it counts itself, because CPU drivers over-commit and get killed instead of failing.
 
-**Structure.** A *segment* is one driver allocation. It belongs to one *arena*, that is to one stream, and is cut into *spans*. A freed
-span goes to the bin of its exact size, unmerged, and the next request of that size takes it (LIFO: warm in the cache). When
-a bin is empty, spans freed since the last time are merged with their free neighbours, then the smallest free span that fits is
-split; only then a segment is made. So each freed span is merged at most once, and the hot path is a dict and a list.
+**Structure.** A *segment* is one driver allocation. It belongs to one *arena*, that is to one stream, and is cut
+into *spans*. A freed span goes to the bin of its exact size, unmerged, and the next request of that size takes it
+(LIFO: warm in the cache). When a bin is empty, spans freed since the last time are merged with their free
+neighbours, then the smallest free span that fits is split; only then a segment is made. So each freed span is
+merged at most once, and the hot path is a dict and a list.
 
-**Streams.** Work of one in-order queue that reuses bytes freed by earlier work of the same queue needs no event. A block used by
-other streams (`record_stream`) is reused only after markers in those streams are complete. The *host arena* (stream None) holds
-blocks whose bytes the host may write at once: nothing pending on any device touches them.
+**Streams.** Work of one in-order queue that reuses bytes freed by earlier work of the same queue needs no event. A
+block used by other streams (`record_stream`) is reused only after markers in those streams are complete. The *host
+arena* (stream None) holds blocks whose bytes the host may write at once: nothing pending on any device touches
+them.
 
-**Threads and garbage collection.** A block may be dropped anywhere, even by a garbage collection inside `allocate`: dropping only
-appends to a deque, which the next `allocate` empties under the lock.
+**Threads and garbage collection.** A block may be dropped anywhere, even by a garbage collection inside `allocate`:
+dropping only appends to a deque, which the next `allocate` empties under the lock.
 """
 
 from __future__ import annotations
@@ -204,7 +206,10 @@ class Block:
             self._uses.add(stream)
 
     def sub(self, offset: int, nbytes: int) -> Any:
-        """The buffer of `nbytes` from `offset`, made once. `offset` must be a multiple of `target.address_alignment`."""
+        """The buffer of `nbytes` from `offset`, made once.
+
+        `offset` must be a multiple of `target.address_alignment`.
+        """
         key = (offset, nbytes)
         if self._subs is None:
             self._subs = {}
@@ -226,8 +231,8 @@ class Block:
     def host(self, dtype: Any, count: int, offset_bytes: int = 0) -> np.ndarray | None:
         """The bytes as an array of the host, without a copy, or None where host and device do not share memory.
 
-        The array keeps the block from being released by garbage collection (not from an explicit `release`). The caller waits
-        for the kernels that write the block before it reads, and for all that use it before it writes.
+        The array keeps the block from being released by garbage collection (not from an explicit `release`). The
+        caller waits for the kernels that write the block before it reads, and for all that use it before it writes.
         """
         span = self._open()
         memory = span.segment.memory
@@ -299,7 +304,8 @@ class Pool:
     def allocate_host(self, nbytes: int) -> Block:
         """A block that no pending work touches and that the host can write at once: `host` gives the bytes.
 
-        On devices with memory of their own it is pinned staging memory. Whoever uses it on a stream calls `record_stream`.
+        On devices with memory of their own it is pinned staging memory. Whoever uses it on a stream calls
+        `record_stream`.
         """
         return self._allocate(nbytes, None)
 
@@ -364,8 +370,13 @@ class Pool:
         """A span that is a whole new segment (or, where the budget is exhausted, one freed by waiting)."""
         if size > self.device.target.max_allocation:
             raise self._out_of_memory(size, "a single allocation of this device")
-        wanted = _SMALL_SEGMENT if small else _MIDDLE_SEGMENT if size <= _MIDDLE else -(-size // _SEGMENT_STEP) * _SEGMENT_STEP
         least = _SEGMENT_STEP if small else size
+        if small:
+            wanted = _SMALL_SEGMENT
+        elif size <= _MIDDLE:
+            wanted = _MIDDLE_SEGMENT
+        else:
+            wanted = -(-size // _SEGMENT_STEP) * _SEGMENT_STEP
         wanted = max(min(wanted, self.device.target.max_allocation), least)
         for nbytes in dict.fromkeys((wanted, least)):
             if self._reserved + nbytes <= self.budget:
@@ -483,7 +494,9 @@ class Pool:
             return self._trim(self._reserved)
 
     def adopt(self, buffer: Any, array: np.ndarray, uses: set[Stream]) -> Block:
-        """A block over memory of the host that `buffer` shows to the device; the array lives until the device is done with it."""
+        """A block over memory of the host that `buffer` shows to the device; the array lives until the device is
+        done with it.
+        """
         memory = array.reshape(-1).view(np.uint8)
         span = _Span(_Segment(None, buffer, memory, array.nbytes, False), 0, array.nbytes)
         span.buffer, span.state = buffer, _LIVE
@@ -554,8 +567,8 @@ class Pool:
             f"{device.spec} ({device.name}) is out of memory: {_show(size)} were asked for, {cause}; reserved "
             f"{_show(self._reserved)}, of which {_show(self._allocated)} are in use by {self._live} blocks and "
             f"{_show(self._reserved - self._allocated)} are cached (peak in use {_show(self._allocated_peak)}). "
-            f"The largest blocks in use: {held or 'none'}. Use a smaller batch, drop tensors you no longer need, or raise "
-            f"CLTORCH_MEMORY_LIMIT_MB"
+            f"The largest blocks in use: {held or 'none'}. Use a smaller batch, drop tensors you no longer need, or "
+            f"raise CLTORCH_MEMORY_LIMIT_MB"
         )
 
 

@@ -1,13 +1,15 @@
-"""From kernel texts to kernels: one build for all that are missing, and a cache on disk that is only ever believed when its checksum agrees.
+"""From kernel texts to kernels: one build for all that are missing, and a cache on disk that is only ever believed
+when its checksum agrees.
 
-Floor 1a. Drivers take about as long for fifty kernels in one program as for five programs of one, so a flush hands over all its kernels
-at once. A kernel's name contains the checksum of its text, so the name is the key.
+Floor 1a. Drivers take about as long for fifty kernels in one program as for five programs of one, so a flush hands
+over all its kernels at once. A kernel's name contains the checksum of its text, so the name is the key.
 
-**On disk** (`<cache>/programs/<driver key>/`): `<program>.bin` holds the names of the kernels and the driver's binary behind a checksum (a
-truncated or damaged binary kills some drivers); `<kernel>.ref` names the program that has the kernel, so a kernel is found
-whichever batch it was built with. Drivers that cache builds themselves (PoCL, NVIDIA) get the program's text instead of a binary: the same
-text again is what their caches know. Files are written under another name and moved into place; any fault means a rebuild, an unwritable
-folder means no cache. The driver key covers platform, device, driver, options and the processor's features.
+**On disk** (`<cache>/programs/<driver key>/`): `<program>.bin` holds the names of the kernels and the driver's
+binary behind a checksum (a truncated or damaged binary kills some drivers); `<kernel>.ref` names the program that
+has the kernel, so a kernel is found whichever batch it was built with. Drivers that cache builds themselves (PoCL,
+NVIDIA) get the program's text instead of a binary: the same text again is what their caches know. Files are written
+under another name and moved into place; any fault means a rebuild, an unwritable folder means no cache. The driver
+key covers platform, device, driver, options and the processor's features.
 """
 
 from __future__ import annotations
@@ -177,7 +179,8 @@ class ProgramCache:
         lines = text.splitlines()
         parts = [
             f"the driver of {self._device.spec} ({self._device.target.driver}, {self._device.name}) could not build "
-            f"{len(sources)} kernel(s): {', '.join(source.name for source in sources[:8])}{', …' if len(sources) > 8 else ''}",
+            f"{len(sources)} kernel(s): {', '.join(source.name for source in sources[:8])}"
+            + (", …" if len(sources) > 8 else ""),
             f"options: {self._options}",
             log[:_MAX_LOG] + (" …" if len(log) > _MAX_LOG else ""),
         ]

@@ -13,12 +13,15 @@ class Quirks:
     """Facts about one driver that the rest of runtime/ acts on.
 
     Attributes:
-        wait: how to wait for a queue: 'finish' (the waiting thread works along on Intel's CPU runtime), 'spin' (PoCL: its wake-up
-            costs 50 us, so watch an event first), 'event' (rusticl: flush, then finish returns before the work is done).
-        host_pointer: kernels work directly in memory given with USE_HOST_PTR, and host reads see it after a wait, without a map.
+        wait: how to wait for a queue: 'finish' (the waiting thread works along on Intel's CPU runtime), 'spin'
+            (PoCL: its wake-up costs 50 us, so watch an event first), 'event' (rusticl: flush, then finish returns
+            before the work is done).
+        host_pointer: kernels work directly in memory given with USE_HOST_PTR, and host reads see it after a wait,
+            without a map.
         loop_limit: iterations after which a loop silently stops; 0 for no limit.
-        keeps_binaries: the driver caches builds on disk itself and its binaries do not hold the finished kernels, so the cache of
-            programs keeps texts for it instead of binaries.
+        widest_vector: bound of the float32 lanes to write code for; 0 for what the processor has.
+        keeps_binaries: the driver caches builds on disk itself and its binaries do not hold the finished kernels,
+            so the cache of programs keeps texts for it instead of binaries.
         trusted_clock: event timings mean something.
         sub_devices: create_sub_devices works (rusticl crashes).
         native_fill: enqueue_fill_buffer is fast.
@@ -29,6 +32,7 @@ class Quirks:
     wait: str = "finish"
     host_pointer: bool = False
     loop_limit: int = 0
+    widest_vector: int = 0
     keeps_binaries: bool = False
     trusted_clock: bool = True
     sub_devices: bool = True
@@ -41,7 +45,13 @@ _CPU = {
     "intel": Quirks(host_pointer=True, native_fill=False, profile_free=True),
     "pocl": Quirks(wait="spin", host_pointer=True, keeps_binaries=True, profile_free=True),
     "rusticl": Quirks(
-        wait="event", host_pointer=True, loop_limit=65535, trusted_clock=False, sub_devices=False, local_memory=32768
+        wait="event",
+        host_pointer=True,
+        loop_limit=65535,
+        widest_vector=8,
+        trusted_clock=False,
+        sub_devices=False,
+        local_memory=32768,
     ),
     "oclgrind": Quirks(host_pointer=True, trusted_clock=False, sub_devices=False, profile_free=True),
 }

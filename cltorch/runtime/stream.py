@@ -1,7 +1,8 @@
 """Streams and events as in `torch.cuda`: a Stream is one in-order queue, an Event a point in it.
 
-Floor 1a. Edges between streams are marker + flush on the producer and a barrier on the consumer: the flush is needed (rusticl deadlocks
-without), the barrier costs 1-2 us. Out-of-order queues are not used: no more overlap, and barriers on them are a trap.
+Floor 1a. Edges between streams are marker + flush on the producer and a barrier on the consumer: the flush is
+needed (rusticl deadlocks without), the barrier costs 1-2 us. Out-of-order queues are not used: no more overlap, and
+barriers on them are a trap.
 """
 
 from __future__ import annotations
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
 
 _COMPLETE = 0  # CL_COMPLETE
 _SPIN_SECONDS = 50e-6
-_current = threading.local()
+
+
+class _Current(threading.local):
+    """The current streams of a thread."""
+
+    def __init__(self) -> None:
+        self.streams: dict[Device, Stream] = {}
+
+
+_current = _Current()
 
 
 class Event:
@@ -68,7 +78,9 @@ class Event:
         """
         for name, event in (("start", self), ("end", end)):
             if not event.enable_timing:
-                raise RuntimeError(f"elapsed_time: {name}: got an event without timing, wanted Event(enable_timing=True)")
+                raise RuntimeError(
+                    f"elapsed_time: {name}: got an event without timing, wanted Event(enable_timing=True)"
+                )
             if event._event is None:
                 raise RuntimeError(f"elapsed_time: {name}: got an event that was never recorded")
             if not event.query():
@@ -163,7 +175,7 @@ class Stream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        streams = _streams_of_thread()
+        streams = _current.streams
         outer = self._outer.pop()
         if outer is None:
             streams.pop(self.device, None)
@@ -178,27 +190,16 @@ class Stream:
         return f"Stream(device={self.device.spec!r}, id={id(self):#x})"
 
 
-def _streams_of_thread() -> dict[Device, Stream]:
-    try:
-        return _current.streams  # type: ignore[no-any-return]
-    except AttributeError:
-        _current.streams = {}
-        return _current.streams
-
-
 def current_stream(device: Device) -> Stream:
     """The stream that the calling thread uses on `device`."""
-    try:
-        return _current.streams[device]  # type: ignore[no-any-return]
-    except (AttributeError, KeyError):
-        return device.default_stream
+    return _current.streams.get(device) or device.default_stream
 
 
 def set_current_stream(stream: Stream) -> Stream | None:
     """Make `stream` the calling thread's stream on its device; returns the one before, None for the default."""
     if stream.queue is None:
         raise DeviceError("set_current_stream: stream: got a closed stream, wanted an open one")
-    streams = _streams_of_thread()
+    streams = _current.streams
     before = streams.get(stream.device)
     streams[stream.device] = stream
     return before

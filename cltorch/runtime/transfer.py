@@ -1,8 +1,8 @@
 """Moving bytes between host and device.
 
-Floor 1a. Where host and device share memory (CPU runtimes) nothing is copied that need not be: a read is a wait and a view, a suitable
-NumPy array becomes a block. Elsewhere bytes travel through pinned staging blocks of the pool's host arena, so that neither direction stops
-the queue for longer than the transfer.
+Floor 1a. Where host and device share memory (CPU runtimes) nothing is copied that need not be: a read is a wait and
+a view, a suitable NumPy array becomes a block. Elsewhere bytes travel through pinned staging blocks of the pool's
+host arena, so that neither direction stops the queue for longer than the transfer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def _bytes_of(array: np.ndarray) -> np.ndarray:
 def adopt(device: Device, array: np.ndarray) -> Block | None:
     """A block that is the array's own memory, or None where that cannot be.
 
-    It can where the device works in host memory and the array is contiguous, writeable and begins at a multiple of 64 bytes.
+    It can where the device works in host memory and the array is contiguous, writeable and begins at a multiple of
+    64 bytes.
     """
     if not (device.quirks.host_pointer and device.target.unified_memory):
         return None
@@ -44,7 +45,10 @@ def adopt(device: Device, array: np.ndarray) -> Block | None:
 
 
 def upload(device: Device, array: np.ndarray, stream: Stream) -> Block:
-    """A block with a copy of the array's elements in C order, ready for work of `stream`. Does not wait for the device."""
+    """A block with a copy of the array's elements in C order, ready for work of `stream`.
+
+    Does not wait for the device.
+    """
     data = _bytes_of(array)
     staging = device.pool.allocate_host(data.nbytes)
     staging.record_stream(stream)
@@ -62,7 +66,10 @@ def upload(device: Device, array: np.ndarray, stream: Stream) -> Block:
 
 
 def write(device: Device, block: Block, offset_bytes: int, array: np.ndarray, stream: Stream) -> None:
-    """Copy the array's elements in C order into `block`, in the order of `stream`. Does not wait; the array may change at once."""
+    """Copy the array's elements in C order into `block`, in the order of `stream`.
+
+    Does not wait; the array may change at once.
+    """
     data = _bytes_of(array)
     if offset_bytes < 0 or offset_bytes + data.nbytes > block.nbytes:
         raise DeviceError(
@@ -85,7 +92,8 @@ def write(device: Device, block: Block, offset_bytes: int, array: np.ndarray, st
 def download(device: Device, block: Block, offset_bytes: int, nbytes: int, stream: Stream) -> np.ndarray:
     """Bytes of the block once all work of `stream` is done. Waits.
 
-    On devices that share the host's memory it is a read-only view of the block, not a copy: later work on the block shows through.
+    On devices that share the host's memory it is a read-only view of the block, not a copy: later work on the block
+    shows through.
     """
     if offset_bytes < 0 or nbytes < 0 or offset_bytes + nbytes > block.nbytes:
         raise DeviceError(f"download: got {nbytes} bytes from {offset_bytes}, wanted a part of {block.nbytes} bytes")
