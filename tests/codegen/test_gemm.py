@@ -1,0 +1,238 @@
+"""Matrix products against float64 (or wrapping integers): layouts, ragged sizes, dtypes, batches, epilogues, forms."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+import runner
+
+from cltorch import dtypes
+from cltorch.codegen.gemm import lower_matmul
+from cltorch.codegen.program import Epilogue, Instr
+from cltorch.dtypes import DType, bfloat16, float16, float32, float64, int8, int16, int32, int64, uint8
+from cltorch.shapes import Layout, layout
+
+DEVICES = runner.devices()
+KINDS = ("cpu",)
+TOLERANCE = {"float32": 2e-6, "float64": 1e-14, "float16": 1e-3, "bfloat16": 8e-3}
+
+
+@pytest.fixture(params=DEVICES, ids=repr)
+def device(request) -> runner.RawDevice:
+    return request.param
+
+
+@pytest.fixture(params=KINDS)
+def target(request, device):
+    return runner.target(device, request.param)
+
+
+def encode(values: np.ndarray, dtype: DType) -> np.ndarray:
+    """float64 or integer values as the bytes of `dtype` in memory."""
+    if dtype is bfloat16:
+        bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return values.astype(dtype.numpy)
+
+
+def decode(memory: np.ndarray, dtype: DType) -> np.ndarray:
+    if dtype is bfloat16:
+        return (memory.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    return memory.astype(np.float64) if dtype.category == dtypes.FLOAT else memory
+
+
+def matrix(rng: np.random.Generator, dtype: DType, batch: tuple[int, ...], rows: int, columns: int, form: str):
+    """A storage, a Layout of (*batch, rows, columns) on it and the values the Layout shows.
+
+    `form`: 'n' row-major; 't' column-major; 'strided' every other element of padded rows, at an offset.
+    """
+    if form == "strided":
+        full = (*batch, rows + 1, 2 * columns + 3)
+        whole = layout(dtype, full)
+        view = layout(dtype, (*batch, rows, columns), (*whole.stride[:-1], 2), 5)
+    elif form == "t":
+        full = (*batch, columns, rows)
+        whole = layout(dtype, full)
+        view = layout(dtype, (*batch, rows, columns), (*whole.stride[:-2], 1, max(rows, 1)))
+    else:
+        full = (*batch, rows, columns)
+        view = layout(dtype, full)
+    if dtype.category == dtypes.FLOAT:
+        values = rng.standard_normal(full)
+    else:
+        values = rng.integers(0 if dtype is uint8 else -100, 100, full)
+    storage = encode(values, dtype)
+    return storage, view, show(storage, view)
+
+
+def show(storage: np.ndarray, view: Layout) -> np.ndarray:
+    """What `view` shows of a storage, decoded."""
+    flat = storage.reshape(-1)
+    strides = tuple(s * flat.itemsize for s in view.stride)
+    return decode(np.lib.stride_tricks.as_strided(flat[view.offset:], view.shape, strides), view.dtype)
+
+
+def check(got: np.ndarray, wanted: np.ndarray, dtype: DType, terms: int = 1) -> None:
+    if dtype.category != dtypes.FLOAT:
+        np.testing.assert_array_equal(got, wanted)
+        return
+    scale = max(1.0, np.sqrt(terms))
+    np.testing.assert_allclose(got, wanted, rtol=TOLERANCE[dtype.name], atol=3 * scale * TOLERANCE[dtype.name])
+
+
+def multiply(device, target, dtype, batch, m, n, k, forms=("n", "n"), config=None) -> None:
+    rng = np.random.default_rng(m * 10007 + n * 101 + k)
+    a, a_view, a_values = matrix(rng, dtype, batch, m, k, forms[0])
+    b, b_view, b_values = matrix(rng, dtype, batch, k, n, forms[1])
+    out = layout(dtype, (*batch, m, n))
+    lowered = lower_matmul((a_view, b_view), (out,), (), target, None, config)
+    (memory,) = runner.run(lowered, [a, b], [out], device=device)
+    check(show(memory, out), a_values @ b_values, dtype, k)
+
+
+SIZES = [(1, 1, 1), (1, 70, 50), (70, 1, 50), (4, 120, 100), (13, 17, 19), (48, 64, 32), (100, 130, 300), (37, 45, 517)]
+
+
+@pytest.mark.parametrize("forms", ["".join(f) for f in product("nt", "nt")])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_layouts_and_ragged_sizes(device, target, size, forms):
+    multiply(device, target, float32, (), *size, forms=tuple(forms))
+
+
+@pytest.mark.parametrize("forms", [("strided", "n"), ("n", "strided"), ("strided", "strided"), ("t", "strided")])
+def test_strided_operands(device, target, forms):
+    multiply(device, target, float32, (3,), 21, 37, 29, forms=forms)
+    multiply(device, target, float32, (), 1, 37, 29, forms=forms)
+
+
+@pytest.mark.parametrize("dtype", [float64, float16, bfloat16, int8, uint8, int16, int32, int64], ids=repr)
+@pytest.mark.parametrize("forms", ["nn", "nt", "tn"])
+def test_dtypes(device, target, dtype, forms):
+    for size in ((29, 43, 71), (1, 40, 33), (5, 9, 2)):
+        multiply(device, target, dtype, (), *size, forms=tuple(forms))
+
+
+def test_integers_wrap_in_their_own_type(device, target):
+    a, b = np.full((3, 40), 200, np.uint8), np.full((40, 5), 250, np.uint8)
+    views = layout(uint8, a.shape), layout(uint8, b.shape)
+    out = layout(uint8, (3, 5))
+    (memory,) = runner.run(lower_matmul(views, (out,), (), target, None), [a, b], [out], device=device)
+    np.testing.assert_array_equal(show(memory, out), np.full((3, 5), 40 * 200 * 250 % 256))
+
+
+@pytest.mark.parametrize("batch", [(3,), (2, 3)], ids=str)
+@pytest.mark.parametrize("forms", ["nn", "nt", "tn"])
+def test_batches(device, target, batch, forms):
+    multiply(device, target, float32, batch, 17, 33, 21, forms=tuple(forms))
+
+
+def test_batch_strides_of_every_kind(device, target):
+    """Broadcast batches (stride 0) on either side, permuted batch dims, and more dims than a kernel walks."""
+    rng = np.random.default_rng(1)
+    m, n, k = 6, 20, 9
+    a, b = rng.standard_normal((2, 3, 4, m, k)), rng.standard_normal((4, 3, k, n))
+    for a_stride, b_stride in (
+        ((3 * 4 * m * k, 4 * m * k, m * k), (0, k * n, 3 * k * n)),  # b permuted and broadcast
+        ((0, 4 * m * k, m * k), (0, 0, 0)),                          # b shared by all: folds into rows
+        ((0, 0, 0), (0, k * n, 3 * k * n)),                          # a shared by all
+    ):
+        a32, b32 = a.astype(np.float32), b.astype(np.float32)
+        a_view = layout(float32, (2, 3, 4, m, k), (*a_stride, k, 1))
+        b_view = layout(float32, (2, 3, 4, k, n), (*b_stride, n, 1))
+        out = layout(float32, (2, 3, 4, m, n))
+        lowered = lower_matmul((a_view, b_view), (out,), (), target, None)
+        (memory,) = runner.run(lowered, [a32, b32], [out], device=device)
+        check(show(memory, out), show(a32, a_view) @ show(b32, b_view), float32, k)
+
+
+@pytest.mark.parametrize("size", [(0, 5, 3), (5, 0, 3), (0, 0, 0)], ids=str)
+def test_nothing_to_store(device, target, size):
+    m, n, k = size
+    views = layout(float32, (m, k)), layout(float32, (k, n))
+    lowered = lower_matmul(views, (layout(float32, (m, n)),), (), target, None)
+    assert lowered.launches == ()
+
+
+@pytest.mark.parametrize("size", [(1, 50, 0), (30, 50, 0)], ids=str)
+def test_empty_sums_are_zero(device, target, size):
+    multiply(device, target, float32, (), *size)
+    multiply(device, target, int32, (2,), *size)
+
+
+def relu_of_biased_sum(shape, out: Layout, bias: Layout, residual: Layout) -> Epilogue:
+    """relu(sum + bias) * scale + residual"""
+    return Epilogue(
+        shape, float32, (bias, residual), (float32,),
+        (
+            Instr("{0} + {1}", (0, 1), float32),
+            Instr("{0} > $0$ ? {0} : $0$", (4,), float32),
+            Instr("{0} * {1} + {2}", (5, 3, 2), float32),
+        ),
+        ((6, out),), (1,),
+    )
+
+
+@pytest.mark.parametrize("size", [(1, 40, 30), (4, 120, 100), (50, 70, 33), (30, 50, 600), (8, 16, 0)], ids=str)
+@pytest.mark.parametrize("bias_stride", [(0, 1), (1, 0), (0, 0), (0, 2)], ids=["row", "column", "number", "strided"])
+def test_epilogue_reads_bias_and_updates_in_place(device, target, size, bias_stride):
+    m, n, k = size
+    rng = np.random.default_rng(5)
+    a, a_view, a_values = matrix(rng, float32, (), m, k, "n")
+    b, b_view, b_values = matrix(rng, float32, (), k, n, "t")
+    bias = rng.standard_normal(2 * max(m, n)).astype(np.float32)
+    bias_view = layout(float32, (m, n), bias_stride, 0)
+    out, out_view, before = matrix(rng, float32, (), m, n, "n")
+    program = relu_of_biased_sum((m, n), out_view, bias_view, out_view)
+    lowered = lower_matmul((a_view, b_view), (out_view,), (), target, program)
+    (memory,) = runner.run(lowered, [a, b, bias, out], [out_view], [0.5], device=device, shares={0: 3})
+    wanted = np.maximum(a_values @ b_values + show(bias, bias_view), 0) * 0.5 + before
+    check(show(memory, out_view), wanted, float32, k)
+
+
+def test_epilogue_with_batches_and_two_stores(device, target):
+    """Stores the sums as float16 in a transposed view and their double as float32; numbers its elements."""
+    rng = np.random.default_rng(6)
+    batch, m, n, k = (2, 3), 7, 21, 12
+    a, a_view, a_values = matrix(rng, float32, batch, m, k, "n")
+    b, b_view, b_values = matrix(rng, float32, batch, k, n, "n")
+    half = layout(float16, (*batch, m, n), (3 * m * n, m * n, 1, m))
+    full = layout(float32, (*batch, m, n))
+    program = Epilogue(
+        (*batch, m, n), float32, (), (),
+        (
+            Instr("cast", (0,), float16),
+            Instr("index", (), int64),
+            Instr("cast", (2,), float32),
+            Instr("{0} + {0} + {1}", (0, 3), float32),
+        ),
+        ((1, half), (4, full)),
+    )
+    lowered = lower_matmul((a_view, b_view), (half, full), (), target, program)
+    first, second = runner.run(lowered, [a, b], [half, full], device=device)
+    wanted = a_values @ b_values
+    check(show(first, half), wanted, float16, k)
+    check(show(second, full), 2 * wanted + np.arange(wanted.size).reshape(wanted.shape), float32, k)
+
+
+def test_outputs_of_any_stride(device, target):
+    """Column-major outputs, and outputs with gaps whose padding stays untouched."""
+    rng = np.random.default_rng(7)
+    m, n, k = 23, 41, 18
+    a, a_view, a_values = matrix(rng, float32, (), m, k, "n")
+    b, b_view, b_values = matrix(rng, float32, (), k, n, "n")
+    for stride, offset in (((1, m), 0), ((3 * n, 3), 4), ((2, 2 * m), 0)):
+        out = layout(float32, (m, n), stride, offset)
+        before = np.full(out.extent()[1] + 7, 7.25, np.float32)
+        lowered = lower_matmul((a_view, b_view), (out,), (), target, None)
+        (memory,) = runner.run(lowered, [a, b], [before], device=device)
+        check(show(memory, out), a_values @ b_values, float32, k)
+        untouched = np.ones(memory.size, bool)
+        np.lib.stride_tricks.as_strided(untouched[offset:], (m, n), stride)[:] = False
+        assert (memory[untouched] == 7.25).all()
+
+
+def test_dtypes_of_the_matrices_must_agree(target):
+    with pytest.raises(RuntimeError, match="matmul: other: got float64, wanted float32"):
+        lower_matmul((layout(float32, (2, 2)), layout(float64, (2, 2))), (layout(float32, (2, 2)),), (), target, None)
