@@ -73,14 +73,14 @@ def _new_plan(trace: Trace, flags: bytes) -> Plan:
 
 def _replay(plan: Plan, device: Device, storages: list[Storage], numbers: list) -> None:
     stream = device.stream
-    pool = device.pool
+    several = stream is not device.default_stream or len(device.streams()) > 1
     last = plan.last_buffers
     for i, (slot, uses) in enumerate(plan.externals):
         storage = storages[slot]
         block = storage.block
         if block is None:
             block = _materialise(storage, device, stream)
-        if block.stream is not stream:
+        if several:
             block.record_stream(stream)
         buffer = block.buffer
         if last[i] is not buffer:
@@ -92,7 +92,7 @@ def _replay(plan: Plan, device: Device, storages: list[Storage], numbers: list) 
             _materialise(storages[slot], device, stream)
     arena = None
     if plan.arena:
-        arena = pool.allocate(plan.arena, stream)
+        arena = device.pool.allocate(plan.arena, stream)
         if arena.buffer is not plan.last_arena:
             for use, offset, nbytes in plan.places:
                 use.launch.set_buffer(use.position, arena.sub(offset, nbytes))
@@ -111,7 +111,6 @@ def _replay(plan: Plan, device: Device, storages: list[Storage], numbers: list) 
         enqueue, queue = device.enqueue, stream.queue
         for kernel, global_size, local_size in plan.launches:
             enqueue(queue, kernel, global_size, local_size)
-    stream.touched()
     if arena is not None:
         arena.release()
 
@@ -126,7 +125,6 @@ def _replay_watched(plan: Plan, device: Device, stream: Any) -> None:
         stream.synchronize()
         start = time.perf_counter()
         bound.enqueue(stream.queue)
-        stream.touched()
         stream.synchronize()
         took = time.perf_counter() - start
         print(

@@ -82,7 +82,8 @@ class BoundLaunch:
         self.flops = flops
         self.nbytes = nbytes
         for position, argument in enumerate(args):
-            self._set(position, argument)
+            if argument is not None:  # bound later, by set_buffer or set_number
+                self._set(position, argument)
 
     def _set(self, position: int, argument: Any) -> None:
         if isinstance(argument, tuple):
