@@ -1,0 +1,331 @@
+// Elementary functions m_* for float and double in every width: scalars, 2, 4, 8 and 16 lanes.
+//
+// float: own code, straight-line and free of built-in calls (PoCL does not inline its built-ins, and they cost 2-10 times as
+// much): argument reduction after Cody and Waite, minimax polynomials and rational functions fitted by iterated weighted least
+// squares (see "Fits" below). Infinities, NaN, denormals and signed zeros come out as IEEE 754 wants them.
+// double, and the rarer functions in float: the driver's built-ins. With CLTORCH_PRECISE all functions are the driver's.
+//
+// Fits (relative error of the exact approximation; rounding adds 1e-7 .. 3e-7):
+//   exp, expm1   1 + r + r^2 P5(r), |r| <= ln2 / 2             2e-10
+//   log          f - f^2/2 + f^3 P8(f), 1 + f in [sqrt 1/2, sqrt 2]  7e-10
+//   sin, cos     r + r^3 P2(r^2), 1 - r^2/2 + r^4 P2(r^2), |r| <= pi / 4   4e-9
+//   tanh         x P5(x^2) / Q4(x^2), |x| <= 9.02              1e-9
+//   erf          x P5(x^2) / Q5(x^2), |x| <= 3.93              2e-8
+//   erfinv       x P9(w - 2.5), w < 5, or x P8(sqrt w - 3.1), w = -log(1 - x^2)   8e-8
+
+#define MATH_SELECT(T, condition, a, b) ((condition) ? (T)(a) : (T)(b))
+
+#define MATH_BUILTIN1(T, NAME, CALL) INLINE T NAME(T x) { return CALL(x); }
+#define MATH_BUILTIN2(T, NAME, CALL) INLINE T NAME(T x, T y) { return CALL(x, y); }
+
+// What is the driver's in every type.
+#define MATH_RARE(T)                                                                                                   \
+  MATH_BUILTIN1(T, m_asin, asin)                                                                                       \
+  MATH_BUILTIN1(T, m_acos, acos)                                                                                       \
+  MATH_BUILTIN1(T, m_atan, atan)                                                                                       \
+  MATH_BUILTIN1(T, m_sinh, sinh)                                                                                       \
+  MATH_BUILTIN1(T, m_cosh, cosh)                                                                                       \
+  MATH_BUILTIN1(T, m_asinh, asinh)                                                                                     \
+  MATH_BUILTIN1(T, m_acosh, acosh)                                                                                     \
+  MATH_BUILTIN1(T, m_atanh, atanh)                                                                                     \
+  MATH_BUILTIN1(T, m_erfc, erfc)                                                                                       \
+  MATH_BUILTIN1(T, m_lgamma, lgamma)                                                                                   \
+  MATH_BUILTIN1(T, m_sqrt, sqrt)                                                                                       \
+  MATH_BUILTIN2(T, m_atan2, atan2)                                                                                     \
+  MATH_BUILTIN2(T, m_pow, pow)                                                                                         \
+  INLINE T m_rsqrt(T x) { return (T)(1) / sqrt(x); }                                                                   \
+  INLINE T m_max(T x, T y) { return (x > y || x != x) ? x : y; }                                                       \
+  INLINE T m_min(T x, T y) { return (x < y || x != x) ? x : y; }
+
+#define MATH_BUILTINS(T)                                                                                               \
+  MATH_BUILTIN1(T, m_exp, exp)                                                                                         \
+  MATH_BUILTIN1(T, m_exp2, exp2)                                                                                       \
+  MATH_BUILTIN1(T, m_expm1, expm1)                                                                                     \
+  MATH_BUILTIN1(T, m_log, log)                                                                                         \
+  MATH_BUILTIN1(T, m_log2, log2)                                                                                       \
+  MATH_BUILTIN1(T, m_log10, log10)                                                                                     \
+  MATH_BUILTIN1(T, m_log1p, log1p)                                                                                     \
+  MATH_BUILTIN1(T, m_sin, sin)                                                                                         \
+  MATH_BUILTIN1(T, m_cos, cos)                                                                                         \
+  MATH_BUILTIN1(T, m_tan, tan)                                                                                         \
+  MATH_BUILTIN1(T, m_tanh, tanh)                                                                                       \
+  MATH_BUILTIN1(T, m_erf, erf)                                                                                         \
+  INLINE T m_sigmoid(T x) { return (T)(1) / ((T)(1) + exp(-x)); }
+
+#define MATH_FLOAT(F, I, TO_F, AS_F, AS_I, ANY)                                                                        \
+  /* p * 2^n for n in -160 .. 160, in two steps so that denormals and overflow come out right */                       \
+  INLINE F math_scale(F p, I n) {                                                                                      \
+    I half_n = n >> 1;                                                                                                 \
+    return p * AS_F((half_n + 127) << 23) * AS_F((n - half_n + 127) << 23);                                            \
+  }                                                                                                                    \
+  /* exp(r) - 1 for |r| <= ln2 / 2 */                                                                                  \
+  INLINE F math_expm1_small(F r) {                                                                                     \
+    F p = r * 1.984587777e-04f + 1.394062731e-03f;                                                                     \
+    p = p * r + 8.333389369e-03f;                                                                                      \
+    p = p * r + 4.166636091e-02f;                                                                                      \
+    p = p * r + 1.666666637e-01f;                                                                                      \
+    p = p * r + 5.000000044e-01f;                                                                                      \
+    return p * (r * r) + r;                                                                                            \
+  }                                                                                                                    \
+  INLINE F m_exp(F x) {                                                                                                \
+    F c = MATH_SELECT(F, x > 89.0f, 89.0f, x);                                                                         \
+    c = MATH_SELECT(F, c < -104.0f, -104.0f, c);                                                                       \
+    F shifted = c * 1.44269504e+00f + 12582912.0f;                                                                     \
+    F n = shifted - 12582912.0f;                                                                                       \
+    F r = (c - n * 6.93359375e-01f) - n * -2.12194440e-04f;                                                            \
+    return math_scale(math_expm1_small(r) + 1.0f, AS_I(shifted) - 0x4b400000);                                         \
+  }                                                                                                                    \
+  INLINE F m_exp2(F x) {                                                                                               \
+    F c = MATH_SELECT(F, x > 129.0f, 129.0f, x);                                                                       \
+    c = MATH_SELECT(F, c < -151.0f, -151.0f, c);                                                                       \
+    F shifted = c + 12582912.0f;                                                                                       \
+    F r = (c - (shifted - 12582912.0f)) * 6.931471806e-01f;                                                            \
+    return math_scale(math_expm1_small(r) + 1.0f, AS_I(shifted) - 0x4b400000);                                         \
+  }                                                                                                                    \
+  INLINE F m_expm1(F x) {                                                                                              \
+    F c = MATH_SELECT(F, x > 89.0f, 89.0f, x);                                                                         \
+    c = MATH_SELECT(F, c < -30.0f, -30.0f, c);                                                                         \
+    F shifted = c * 1.44269504e+00f + 12582912.0f;                                                                     \
+    F n = shifted - 12582912.0f;                                                                                       \
+    F r = (c - n * 6.93359375e-01f) - n * -2.12194440e-04f;                                                            \
+    I k = AS_I(shifted) - 0x4b400000;                                                                                  \
+    F p = math_expm1_small(r);                                                                                         \
+    F s = AS_F((k - 1 + 127) << 23); /* 2^(k-1): 2^128 is no float */                                                  \
+    F y = (s * p + (s - 0.5f)) * 2.0f;                                                                                 \
+    y = MATH_SELECT(F, k == 0, p, y);                                                                                  \
+    return MATH_SELECT(F, x == 0.0f, x, y);                                                                            \
+  }                                                                                                                    \
+  INLINE F m_sigmoid(F x) { return 1.0f / (1.0f + m_exp(-x)); }                                                        \
+  /* x = 2^exponent (1 + fraction), 1 + fraction in [sqrt 1/2, sqrt 2); x > 0 and finite */                            \
+  INLINE F math_split(F x, F *fraction) {                                                                              \
+    F tiny = MATH_SELECT(F, x < 1.17549435e-38f, 1.0f, 0.0f);                                                          \
+    F scaled = MATH_SELECT(F, x < 1.17549435e-38f, x * 8388608.0f, x);                                                 \
+    I bits = AS_I(scaled) - 0x3f3504f3;                                                                                \
+    *fraction = AS_F((bits & 0x7fffff) + 0x3f3504f3) - 1.0f;                                                           \
+    return TO_F(bits >> 23) - tiny * 23.0f;                                                                            \
+  }                                                                                                                    \
+  /* log(1 + f) - f */                                                                                                 \
+  INLINE F math_log1p_rest(F f) {                                                                                      \
+    F p = f * 6.746634422e-02f - 1.167565018e-01f;                                                                     \
+    p = p * f + 1.188816418e-01f;                                                                                      \
+    p = p * f - 1.240558931e-01f;                                                                                      \
+    p = p * f + 1.421955214e-01f;                                                                                      \
+    p = p * f - 1.666799582e-01f;                                                                                      \
+    p = p * f + 2.000211867e-01f;                                                                                      \
+    p = p * f - 2.500000960e-01f;                                                                                      \
+    p = p * f + 3.333331260e-01f;                                                                                      \
+    F z = f * f;                                                                                                       \
+    return z * (p * f) - 0.5f * z;                                                                                     \
+  }                                                                                                                    \
+  INLINE F math_log_special(F x, F y) {                                                                                \
+    y = MATH_SELECT(F, x == 0.0f, -INFINITY, y);                                                                       \
+    y = MATH_SELECT(F, x < 0.0f, NAN, y);                                                                              \
+    return MATH_SELECT(F, x == INFINITY || x != x, x, y);                                                              \
+  }                                                                                                                    \
+  INLINE F m_log(F x) {                                                                                                \
+    F f;                                                                                                               \
+    F e = math_split(x, &f);                                                                                           \
+    F y = (math_log1p_rest(f) + e * -2.12194440e-04f) + f + e * 6.93359375e-01f;                                       \
+    return math_log_special(x, y);                                                                                     \
+  }                                                                                                                    \
+  INLINE F m_log2(F x) {                                                                                               \
+    F f;                                                                                                               \
+    F e = math_split(x, &f);                                                                                           \
+    F rest = math_log1p_rest(f);                                                                                       \
+    /* log2(e) = 1 + 0.4427: the 1 is exact */                                                                         \
+    F y = ((rest * 4.426950409e-01f + f * 4.426950409e-01f) + rest) + f + e;                                           \
+    return math_log_special(x, y);                                                                                     \
+  }                                                                                                                    \
+  INLINE F m_log10(F x) {                                                                                              \
+    F f;                                                                                                               \
+    F e = math_split(x, &f);                                                                                           \
+    F rest = math_log1p_rest(f);                                                                                       \
+    /* log10(e) = 0.43359375 + 0.0007007...; log10(2) = 0.30078125 + 0.00024874... */                                  \
+    F y = (rest + f) * 7.007319033e-04f + e * 2.487456640e-04f;                                                        \
+    y = (y + rest * 4.3359375e-01f) + f * 4.3359375e-01f + e * 3.0078125e-01f;                                         \
+    return math_log_special(x, y);                                                                                     \
+  }                                                                                                                    \
+  INLINE F m_log1p(F x) {                                                                                              \
+    F u = 1.0f + x;                                                                                                    \
+    F lost = MATH_SELECT(F, x < 1.0f, x - (u - 1.0f), 1.0f - (u - x));                                                 \
+    F f;                                                                                                               \
+    F e = math_split(u, &f);                                                                                           \
+    F y = (math_log1p_rest(f) + lost / u + e * -2.12194440e-04f) + f + e * 6.93359375e-01f;                            \
+    y = MATH_SELECT(F, x > -1.0e-8f && x < 1.0e-8f, x, y);                                                             \
+    return MATH_SELECT(F, u > 0.0f && u < INFINITY, y, math_log_special(u, u));                                        \
+  }                                                                                                                    \
+  /* sine and cosine of x = n pi/2 + r: pi/2 in parts of 11, 11 and 24 bits, exact products for n < 2^13 */            \
+  INLINE I math_sincos(F x, F *s, F *c) {                                                                              \
+    F shifted = x * 6.366197724e-01f + 12582912.0f;                                                                    \
+    F n = shifted - 12582912.0f;                                                                                       \
+    F r = ((x - n * 1.5703125f) - n * 4.837512969970703125e-04f) - n * 7.549789954891882e-08f;                         \
+    F z = r * r;                                                                                                       \
+    *s = ((-1.951463171e-04f * z + 8.332156052e-03f) * z - 1.666665454e-01f) * (z * r) + r;                            \
+    *c = ((2.443241266e-05f * z - 1.388730986e-03f) * z + 4.166664555e-02f) * (z * z) - 0.5f * z + 1.0f;               \
+    return AS_I(shifted) & 3;                                                                                          \
+  }                                                                                                                    \
+  INLINE F m_sin(F x) {                                                                                                \
+    F s, c;                                                                                                            \
+    I quadrant = math_sincos(x, &s, &c);                                                                               \
+    F y = MATH_SELECT(F, (quadrant & 1) == 1, c, s);                                                                   \
+    y = AS_F(AS_I(y) ^ ((quadrant & 2) << 30));                                                                        \
+    y = MATH_SELECT(F, x == 0.0f, x, y);                                                                               \
+    if (ANY(!(x < 10000.0f && x > -10000.0f))) y = MATH_SELECT(F, x < 10000.0f && x > -10000.0f, y, sin(x));           \
+    return y;                                                                                                          \
+  }                                                                                                                    \
+  INLINE F m_cos(F x) {                                                                                                \
+    F s, c;                                                                                                            \
+    I quadrant = math_sincos(x, &s, &c);                                                                               \
+    F y = MATH_SELECT(F, (quadrant & 1) == 1, s, c);                                                                   \
+    y = AS_F(AS_I(y) ^ (((quadrant + 1) & 2) << 30));                                                                  \
+    if (ANY(!(x < 10000.0f && x > -10000.0f))) y = MATH_SELECT(F, x < 10000.0f && x > -10000.0f, y, cos(x));           \
+    return y;                                                                                                          \
+  }                                                                                                                    \
+  INLINE F m_tan(F x) {                                                                                                \
+    F s, c;                                                                                                            \
+    I quadrant = math_sincos(x, &s, &c);                                                                               \
+    F y = MATH_SELECT(F, (quadrant & 1) == 1, -c, s) / MATH_SELECT(F, (quadrant & 1) == 1, s, c);                      \
+    y = MATH_SELECT(F, x == 0.0f, x, y);                                                                               \
+    if (ANY(!(x < 10000.0f && x > -10000.0f))) y = MATH_SELECT(F, x < 10000.0f && x > -10000.0f, y, tan(x));           \
+    return y;                                                                                                          \
+  }                                                                                                                    \
+  INLINE F m_tanh(F x) {                                                                                               \
+    F z = x * x;                                                                                                       \
+    z = MATH_SELECT(F, z > 81.3604f, 81.3604f, z);                                                                     \
+    F p = z * -1.220351497e-11f + 3.058508952e-08f;                                                                    \
+    p = p * z + 2.800748663e-05f;                                                                                      \
+    p = p * z + 3.868329101e-03f;                                                                                      \
+    p = p * z + 1.367991614e-01f;                                                                                      \
+    p = p * z + 9.999999987e-01f;                                                                                      \
+    F q = z * 1.287368548e-06f + 3.938633522e-04f;                                                                     \
+    q = q * z + 2.724584374e-02f;                                                                                      \
+    q = q * z + 4.701324820e-01f;                                                                                      \
+    q = q * z + 1.0f;                                                                                                  \
+    F y = x * (p / q);                                                                                                 \
+    y = MATH_SELECT(F, x > 9.02f, 1.0f, y);                                                                            \
+    return MATH_SELECT(F, x < -9.02f, -1.0f, y);                                                                       \
+  }                                                                                                                    \
+  INLINE F m_erf(F x) {                                                                                                \
+    F z = x * x;                                                                                                       \
+    z = MATH_SELECT(F, z > 15.4449f, 15.4449f, z);                                                                     \
+    F p = z * 2.041976919e-06f + 2.848088055e-04f;                                                                     \
+    p = p * z + 3.779602023e-03f;                                                                                      \
+    p = p * z + 5.279026526e-02f;                                                                                      \
+    p = p * z + 1.907836042e-01f;                                                                                      \
+    p = p * z + 1.128379145e+00f;                                                                                      \
+    F q = z * 3.800415041e-05f + 1.165211659e-03f;                                                                     \
+    q = q * z + 1.499742278e-02f;                                                                                      \
+    q = q * z + 1.142574368e-01f;                                                                                      \
+    q = q * z + 5.024102866e-01f;                                                                                      \
+    q = q * z + 1.0f;                                                                                                  \
+    F y = x * (p / q);                                                                                                 \
+    y = MATH_SELECT(F, x > 3.93f, 1.0f, y);                                                                            \
+    return MATH_SELECT(F, x < -3.93f, -1.0f, y);                                                                       \
+  }
+
+#define MATH_ERFINV(F)                                                                                                 \
+  INLINE F m_erfinv(F x) {                                                                                             \
+    F w = -m_log((1.0f - x) * (1.0f + x));                                                                             \
+    F t = w - 2.5f;                                                                                                    \
+    F near = t * -8.791021752e-09f + 2.323262606e-08f;                                                                 \
+    near = near * t + 4.661701847e-07f;                                                                                \
+    near = near * t - 3.462704535e-06f;                                                                                \
+    near = near * t - 4.963345663e-06f;                                                                                \
+    near = near * t + 2.183444386e-04f;                                                                                \
+    near = near * t - 1.252741882e-03f;                                                                                \
+    near = near * t - 4.177386780e-03f;                                                                                \
+    near = near * t + 2.466402862e-01f;                                                                                \
+    near = near * t + 1.501409359e+00f;                                                                                \
+    F u = sqrt(w) - 3.1f;                                                                                              \
+    F far = u * -1.654310967e-04f - 4.623408956e-05f;                                                                  \
+    far = far * u + 1.314185146e-03f;                                                                                  \
+    far = far * u - 2.871184305e-03f;                                                                                  \
+    far = far * u + 4.128617650e-03f;                                                                                  \
+    far = far * u - 5.660385183e-03f;                                                                                  \
+    far = far * u + 7.459101846e-03f;                                                                                  \
+    far = far * u + 1.003353844e+00f;                                                                                  \
+    far = far * u + 2.933231680e+00f;                                                                                  \
+    F y = x * MATH_SELECT(F, w < 5.0f, near, far);                                                                     \
+    return MATH_SELECT(F, x == 1.0f || x == -1.0f, x * INFINITY, y);                                                   \
+  }
+
+// From a fit good to 1e-6, two steps of Halley's method on erf(y) = x (erfc where x is near 1).
+#define MATH_ERFINV_DOUBLE(D)                                                                                          \
+  INLINE D m_erfinv(D x) {                                                                                             \
+    D a = fabs(x);                                                                                                     \
+    D w = -log((1.0 - a) * (1.0 + a));                                                                                 \
+    D t = w - 2.5;                                                                                                     \
+    D near = t * 2.853501074e-08 + 3.437273544e-07;                                                                    \
+    near = near * t - 3.528862198e-06;                                                                                 \
+    near = near * t - 4.396784461e-06;                                                                                 \
+    near = near * t + 2.186022037e-04;                                                                                 \
+    near = near * t - 1.253707505e-03;                                                                                 \
+    near = near * t - 4.177707756e-03;                                                                                 \
+    near = near * t + 2.466407261e-01;                                                                                 \
+    near = near * t + 1.501409422e+00;                                                                                 \
+    D u = sqrt(w) - 4.0;                                                                                               \
+    D far = u * 1.753431978e-05 - 7.890483447e-05;                                                                     \
+    far = far * u + 9.248272924e-05;                                                                                   \
+    far = far * u - 2.751919283e-05;                                                                                   \
+    far = far * u + 2.522016419e-04;                                                                                   \
+    far = far * u - 9.427695054e-04;                                                                                   \
+    far = far * u + 1.295495013e-03;                                                                                   \
+    far = far * u + 1.009511353e+00;                                                                                   \
+    far = far * u + 3.839781243e+00;                                                                                   \
+    D y = a * (w < 5.0 ? near : far);                                                                                  \
+    for (int k = 0; k < 2; ++k) {                                                                                      \
+      D miss = a < 0.5 ? erf(y) - a : (1.0 - a) - erfc(y);                                                             \
+      D step = miss * 0.886226925452758 * exp(y * y);                                                                  \
+      y = y - step / (1.0 + y * step);                                                                                 \
+    }                                                                                                                  \
+    y = a == 1.0 ? (D)(INFINITY) : y;                                                                                  \
+    return a == 0.0 ? x : copysign(y, x);                                                                              \
+  }
+
+#define MATH_SCALAR_TO_FLOAT(v) ((float)(v))
+#define MATH_SCALAR_ANY(v) (v)
+#define MATH_TO_FLOAT2(v) CONVERT(float2, v)
+#define MATH_TO_FLOAT4(v) CONVERT(float4, v)
+#define MATH_TO_FLOAT8(v) CONVERT(float8, v)
+#define MATH_TO_FLOAT16(v) CONVERT(float16, v)
+
+MATH_RARE(float)
+MATH_RARE(float2)
+MATH_RARE(float4)
+MATH_RARE(float8)
+MATH_RARE(float16)
+#ifdef CLTORCH_PRECISE
+MATH_BUILTINS(float)
+MATH_BUILTINS(float2)
+MATH_BUILTINS(float4)
+MATH_BUILTINS(float8)
+MATH_BUILTINS(float16)
+#else
+MATH_FLOAT(float, int, MATH_SCALAR_TO_FLOAT, as_float, as_int, MATH_SCALAR_ANY)
+MATH_FLOAT(float2, int2, MATH_TO_FLOAT2, as_float2, as_int2, any)
+MATH_FLOAT(float4, int4, MATH_TO_FLOAT4, as_float4, as_int4, any)
+MATH_FLOAT(float8, int8, MATH_TO_FLOAT8, as_float8, as_int8, any)
+MATH_FLOAT(float16, int16, MATH_TO_FLOAT16, as_float16, as_int16, any)
+#endif
+MATH_ERFINV(float)
+MATH_ERFINV(float2)
+MATH_ERFINV(float4)
+MATH_ERFINV(float8)
+MATH_ERFINV(float16)
+#ifdef HAVE_DOUBLE
+MATH_RARE(double)
+MATH_RARE(double2)
+MATH_RARE(double4)
+MATH_RARE(double8)
+MATH_RARE(double16)
+MATH_BUILTINS(double)
+MATH_BUILTINS(double2)
+MATH_BUILTINS(double4)
+MATH_BUILTINS(double8)
+MATH_BUILTINS(double16)
+MATH_ERFINV_DOUBLE(double)
+MATH_ERFINV_DOUBLE(double2)
+MATH_ERFINV_DOUBLE(double4)
+MATH_ERFINV_DOUBLE(double8)
+MATH_ERFINV_DOUBLE(double16)
+#endif
