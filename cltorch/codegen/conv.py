@@ -551,3 +551,239 @@ def lower_conv_input(
 ) -> Lowered:  # fmt: skip
     """dx (N, C, H, W) of dy (N, K, Ho, Wo) and w (K, C / groups, R, S), then the epilogue."""
     return _lower("conv_input", inputs, outputs, attrs, target, epilogue, config)
+
+
+# ---- gradient of the weight
+
+
+@dataclass(frozen=True)
+class _WeightProblem:
+    """The gradient of a convolution's weight: K and C are counted per group."""
+
+    grad: Layout
+    given: Layout
+    groups: int
+    k_count: int
+    c_count: int
+    taps: Pair
+    attrs: tuple
+
+    @property
+    def flops(self) -> float:
+        return 2.0 * self.grad.numel * self.c_count * prod(self.taps)
+
+    @property
+    def elements(self) -> int:
+        return self.groups * self.k_count * self.c_count * prod(self.taps)
+
+
+@dataclass(frozen=True)
+class WeightConfig:
+    """The parameters of a weight-gradient kernel.
+
+    Attributes:
+        form: 'channels', 'pixels', 'gemm' or 'plain'.
+        width: lanes of a vector.
+        vectors: vectors of output channels (channels) in a register tile.
+        tile_c, tile_r, tile_s: input channels and taps in a register tile; tile_r and tile_s divide the kernel's size.
+        rows: output rows per item.
+        images: images per item.
+        chunk: input channels per work-group.
+        parts: pieces into which the items are split; more than one needs scratch and a second launch.
+    """
+
+    form: str
+    width: int = 8
+    vectors: int = 1
+    tile_c: int = 1
+    tile_r: int = 1
+    tile_s: int = 1
+    rows: int = 1
+    images: int = 1
+    chunk: int = 1
+    parts: int = 1
+
+
+def _weight_local(p: _WeightProblem, c: WeightConfig, size: int) -> tuple[int, int, int, int, int]:
+    """Slab rows, pitch, and bytes of slab, transposed dy and sums."""
+    stride, _, dilation, _, _ = p.attrs
+    _, _, h, w = p.grad.shape
+    slab_rows = (min(c.rows, h) - 1) * stride[0] + (p.taps[0] - 1) * dilation[0] + 1
+    pitch = (w - 1) * stride[1] + (p.taps[1] - 1) * dilation[1] + 1
+    held = _up(c.chunk, c.tile_c)
+    vector = c.width * size
+    return (
+        slab_rows,
+        pitch,
+        (c.images * held * slab_rows * pitch + c.width) * size,
+        (max(c.images * min(c.rows, h) * w * c.vectors, c.width) + c.width) * vector,
+        (held * prod(p.taps) * c.vectors + c.width * c.vectors) * vector,
+    )
+
+
+@lru_cache(maxsize=4096)
+def choose_weight(p: _WeightProblem, target: Target) -> WeightConfig:
+    """The form and its parameters for the gradient of a weight.
+
+    Items have about 256 pixels, of several images where those are small. Input channels per work-group: up to 32, fewer to
+    give every core two work-groups. Splitting the images costs scratch and a second launch, so it is only done for problems of more than
+    20 million multiply-adds that would leave cores idle.
+    """
+    if target.kind != "cpu" or target.vector_width <= 1:
+        return WeightConfig("plain")
+    size = 8 if p.grad.dtype.register == "double" else 4
+    width = max(2, min(16, target.vector_width * 4 // size))
+    n, _, h, w = p.grad.shape
+    vectors = 2 if p.k_count > width else 1
+    k_blocks = p.groups * _ceil(p.k_count, vectors * width)
+    space = min(target.local_memory - 512, _SPACE)
+    wanted = 2 * target.compute_units
+    rows = next((r for r in (h, 64, 32, 16, 8, 4, 2, 1) if r <= h and r * w <= 320), 1)
+    images = max(1, min(n, 256 // (rows * w))) if rows == h else 1
+    chunk = min(p.c_count, 32)
+    while chunk > 1 and k_blocks * _ceil(p.c_count, chunk) < wanted:
+        chunk = _ceil(chunk, 2)
+    while True:
+        tile_c, tile_r, tile_s = _best_taps(p.taps, min(chunk, p.c_count), vectors, 28 if target.vector_width >= 16 else 12)
+        items = _ceil(n, images) * _ceil(h, rows)
+        blocks = k_blocks * _ceil(p.c_count, chunk)
+        parts = 1
+        if blocks < wanted and p.flops > 4e7:
+            parts = min(items, _ceil(2 * wanted, blocks))
+        config = WeightConfig("channels", width, vectors, tile_c, tile_r, tile_s, rows, images, chunk, parts)
+        if sum(_weight_local(p, config, size)[2:]) <= space:
+            return config
+        if images > 1:
+            images //= 2
+        elif chunk > 8 or (chunk > 1 and rows == 1):
+            chunk = _ceil(chunk, 2)
+        elif rows > 1:
+            rows = _ceil(rows, 2)
+        else:
+            return WeightConfig("plain")
+
+
+def _best_taps(taps: Pair, channels: int, vectors: int, registers: int) -> tuple[int, int, int]:
+    best, best_cost = (1, 1, 1), 1e30
+    r, s = taps
+    for tr, ts in [(r, s)] + [(1, t) for t in range(s, 0, -1) if s % t == 0]:
+        for tc in range(1, min(channels, 12) + 1):
+            places = tc * tr * ts
+            if places * vectors > registers or tc * tr > 12:
+                continue
+            cycles = max(places * vectors / 2, (places + vectors) / 2, 4.0) + 0.5
+            cost = cycles * _ceil(channels, tc) * (r // tr) * (s // ts)
+            if cost < best_cost:
+                best, best_cost = (tc, tr, ts), cost
+    return best
+
+
+def _contiguous(given: Layout, first: int) -> bool:
+    """True if the dims from `first` on lie in C order without gaps, or are all broadcast."""
+    dims = [(n, s) for n, s in zip(given.shape[first:], given.stride[first:]) if n != 1]
+    if all(s == 0 for _, s in dims):
+        return True
+    expected = 1
+    for n, s in reversed(dims):
+        if s != expected:
+            return False
+        expected *= n
+    return True
+
+
+def _lower_weight_channels(p: _WeightProblem, c: WeightConfig, target: Target, epilogue: Epilogue) -> Lowered:
+    dtype = p.grad.dtype
+    size = 8 if dtype.register == "double" else 4
+    slab_rows, pitch, *local = _weight_local(p, c, size)
+    stride, padding, dilation, _, _ = p.attrs
+    grad, given = p.grad, p.given
+    n, _, h, w = grad.shape
+    r, s = p.taps
+    operands = _epilogue_layouts(epilogue)
+    index = _index_type(grad, given, *operands)
+    reduced = c.parts > 1 or not all(_contiguous(some, 1) for some in operands)
+    items = _ceil(n, c.images) * _ceil(h, c.rows)
+    per_part = _ceil(items, c.parts)
+    parts = _ceil(items, per_part)
+    if reduced:
+        store = {
+            width: f"vec_store{width}(value, partial + part * (long)elements + (long)n * {r * s} * c_count + c0 * {r * s} + x);"
+            for width in (c.width, 4, 1)
+        }
+        extra: tuple[Argument, ...] = (Scratch(0), Value("int", p.elements))
+        parameters, includes = f", __global {dtype.register} *partial, const int elements", ()
+    else:
+        finish = _Finish(epilogue, index, ("n", "c0", "0", "x"))
+        store, extra, parameters = finish.stores((c.width, 4, 1)), tuple(finish.args), finish.text()
+        includes = finish.includes
+    body = render(
+        "conv_weight", T=dtype.register, AT=dtype.storage, BT=given.dtype.storage, W=c.width, NK=c.vectors, TC=c.tile_c, TR=c.tile_r,
+        TS=c.tile_s, R=r, S=s, SY=stride[0], SX=stride[1], DY=dilation[0], DX=dilation[1], INDEX=index,
+        aload=_loader(dtype), bload=_loader(given.dtype), store=store, epilogue_parameters=parameters,
+    )  # fmt: skip
+    k_blocks, c_blocks = _ceil(p.k_count, c.vectors * c.width), _ceil(p.c_count, c.chunk)
+    blocks = p.groups * k_blocks * c_blocks
+    numbers = [
+        ("int", k_blocks), ("int", c_blocks), ("int", p.k_count), ("int", p.c_count),
+        (index, grad.offset), (index, grad.stride[0]), (index, grad.stride[1]), ("int", grad.stride[2]),
+        (index, given.offset), (index, given.stride[0]), (index, given.stride[1]), ("int", given.stride[2]),
+        ("int", given.shape[2]), ("int", given.shape[3]), ("int", n), ("int", h), ("int", w),
+        ("int", items), ("int", per_part), ("int", _ceil(h, c.rows)), ("int", c.rows), ("int", c.images),
+        ("int", pitch), ("int", slab_rows), ("int", c.chunk), ("int", -padding[0]), ("int", -padding[1]), ("int", blocks),
+    ]  # fmt: skip
+    args = (Input(0), Input(1), *extra, *(Local(nbytes) for nbytes in local), *(Value(t, v) for t, v in numbers))
+    traffic = float(grad.nbytes + given.nbytes + p.elements * size)
+    main = Launch(KernelSource("conv_weight", body, (*includes, "conv")), args, (blocks * parts,), p.flops, traffic)
+    if not reduced:
+        return Lowered((main,))
+    return Lowered((main, _reduce_launch(p.elements, parts, dtype, target, epilogue)), (parts * p.elements * size,))
+
+
+def _reduce_launch(elements: int, parts: int, dtype: DType, target: Target, epilogue: Epilogue) -> Launch:
+    """Adds `parts` partial results of `elements` each in Scratch(0) and runs the epilogue."""
+    operands = _epilogue_layouts(epilogue)
+    size = 8 if dtype.register == "double" else 4
+    flat = all(_contiguous(some, 0) for some in operands)
+    index = "long" if parts * elements >= 1 << 31 else _index_type(*operands)
+    finish = _Finish(epilogue, index, ("0", "0", "0", "x") if flat else ("n", "c", "y", "x"))
+    width = max(2, min(16, target.vector_width * 4 // size)) if flat and target.kind == "cpu" else 1
+    local = 64 if target.kind == "gpu" else 1
+    body = render(
+        "conv_reduce", LOCAL=local, T=dtype.register, W=width, INDEX=index, store=finish.stores((width, 1)),
+        epilogue_parameters=finish.text(),
+    )  # fmt: skip
+    grain = 1 if local > 1 else _up(max(256, _ceil(elements, 16 * target.compute_units)), 16)
+    if target.loop_limit:
+        grain = min(grain, target.loop_limit // 16 * 16)
+    numbers = [("int", parts), (index, elements), ("int", grain), *(("int", d) for d in epilogue.shape[1:])]
+    args = (Scratch(0), *finish.args, *(Value(t, v) for t, v in numbers))
+    source = KernelSource("conv_reduce", body, finish.includes, (local,))
+    return Launch(source, args, (_up(_ceil(elements, grain), local),), float(elements * (parts - 1)), float(elements * (parts + 1) * size))
+
+
+def _lower_weight_plain(p: _WeightProblem, target: Target, epilogue: Epilogue) -> Lowered:
+    grad = p.grad
+    return _plain_launch(
+        "conv_weight", "weight", p.given, grad, (grad.stride[0], grad.stride[1], grad.stride[2]), epilogue.shape,
+        (grad.shape[0], p.c_count, p.k_count), (grad.shape[2], grad.shape[3]), p.attrs, target, epilogue, (1, 0), p.flops,
+    )  # fmt: skip
+
+
+def lower_conv_weight(
+    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None,
+    config: WeightConfig | None = None,
+) -> Lowered:  # fmt: skip
+    """dw (K, C / groups, R, S) of dy (N, K, Ho, Wo) and x (N, C, H, W), then the epilogue."""
+    grad, given = inputs[0], inputs[1]
+    _require("conv_weight", "grad_output", grad, accepts(grad), "unit stride in the last dim")
+    _require("conv_weight", "input", given, accepts(given), "unit stride in the last dim")
+    epilogue = epilogue or Epilogue.identity(outputs[0])
+    if 0 in epilogue.shape:
+        return Lowered(())
+    groups = attrs[3]
+    k, per_group, r, s = epilogue.shape
+    p = _WeightProblem(grad, given, groups, k // groups, per_group, (r, s), attrs)
+    config = config or choose_weight(p, target)
+    if config.form == "channels":
+        return _lower_weight_channels(p, config, target, epilogue)
+    return _lower_weight_plain(p, target, epilogue)
