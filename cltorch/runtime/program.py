@@ -184,9 +184,10 @@ class ProgramCache:
             f"options: {self._options}",
             log[:_MAX_LOG] + (" …" if len(log) > _MAX_LOG else ""),
         ]
-        found = re.search(r":(\d+):(?:\d+:)?\s*(?:fatal )?error", log) or re.search(r"line (\d+)", log)
+        complaint = next((line for line in log.splitlines() if "error" in line.lower()), log)
+        found = re.search(r":(\d+):\d+", complaint) or re.search(r":(\d+):|line (\d+)", complaint)
         if found:
-            number = int(found.group(1))
+            number = int(next(filter(None, found.groups())))
             first = max(number - 1 - _EXCERPT, 0)
             excerpt = [
                 f"{'>' if place == number else ' '} {place:5d} | {line}"

@@ -150,8 +150,8 @@ class Stream:
         event.wait()
 
     def query(self) -> bool:
-        """Whether all work enqueued so far is done."""
-        return bool(self.marker().command_execution_status == _COMPLETE)
+        """Whether all work enqueued so far is done; False also if the driver's threads are too busy to say so at once."""
+        return _spin(self.marker())
 
     def record_event(self, event: Event | None = None) -> Event:
         """Record `event` (or a new one) at this point."""
