@@ -21,6 +21,7 @@ from .launch import BoundLaunch
 from .null import NullDevice
 from .opencl import cl
 from .pool import Block, Pool
+from .profiler import Peak, Profiler, Summary, Timing
 from .program import KernelHandle
 from .stream import Event, Stream, current_stream, set_current_stream
 
@@ -31,8 +32,12 @@ __all__ = [
     "Event",
     "KernelHandle",
     "NullDevice",
+    "Peak",
     "Pool",
+    "Profiler",
     "Stream",
+    "Summary",
+    "Timing",
     "current_stream",
     "devices",
     "get_device",

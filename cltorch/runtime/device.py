@@ -29,6 +29,7 @@ from . import transfer
 from .launch import BoundLaunch, local_memory
 from .opencl import cl, process
 from .pool import Block, Pool
+from .profiler import Peak, Profiler, measure_peak
 from .program import KernelHandle, ProgramCache, Source
 from .quirks import Quirks, quirks_of
 from .stream import Stream, current_stream
@@ -46,6 +47,7 @@ class Device:
         name, vendor: as the driver gives them.
         target: the facts that code generation may use.
         quirks: what its driver does that the standard does not say.
+        profiler: the active Profiler, to which replay hands the event of each launch; or None.
         handle: the OpenCL device.
     """
 
@@ -58,6 +60,7 @@ class Device:
         self.vendor = vendor
         self.quirks: Quirks = quirks_of(target.vendor, target.kind)
         self.shares_memory = target.unified_memory and self.quirks.host_pointer
+        self.profiler: Profiler | None = None
         self._lock = threading.RLock()
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
 
@@ -126,6 +129,11 @@ class Device:
         """Block the host until all streams are done."""
         for stream in self.streams():
             stream.synchronize()
+
+    @cached_property
+    def peak(self) -> Peak:
+        """Measured bandwidth and arithmetic; the first call takes about half a second."""
+        return measure_peak(self)
 
     # ---- kernels
 

@@ -150,7 +150,7 @@ class Stream:
         event.wait()
 
     def query(self) -> bool:
-        """Whether all work enqueued so far is done; False also if the driver's threads are too busy to say so at once."""
+        """Whether all work enqueued so far is done; False also where a busy driver does not say so at once."""
         return _spin(self.marker())
 
     def record_event(self, event: Event | None = None) -> Event:

@@ -18,7 +18,7 @@ def test_runtime_on_rusticl() -> None:
         pytest.skip("rusticl is enabled: it is among the devices of this run")
     if not list(Path("/etc/OpenCL/vendors").glob("rusticl.icd")):
         pytest.skip("rusticl is not installed")
-    files = [str(HERE / name) for name in ("test_device.py", "test_pool.py", "test_program.py")]
+    files = [str(HERE / name) for name in ("test_device.py", "test_pool.py", "test_program.py", "test_profiler.py")]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "rusticl", *files]
     done = subprocess.run(
         command, env={**os.environ, "RUSTICL_ENABLE": "llvmpipe"}, capture_output=True, text=True, timeout=150
