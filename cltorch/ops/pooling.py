@@ -220,7 +220,7 @@ def adaptive_avg_pool2d_backward_reference(g: np.ndarray, size: Pair, output_siz
 
 # ---- the records
 
-_POOL = {"kind": CUSTOM, "inplace": False}
+_POOL = {"kind": CUSTOM, "inplace": False, "function": False}
 
 MAX_POOL2D = register(Op(
     "max_pool2d", **_POOL, infer=_infer_max, lower=lowering.lower_max_pool2d, grad=_max_grad, saves=("out",),
