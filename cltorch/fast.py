@@ -1,0 +1,171 @@
+"""The short way from `a + b` to the trace: dispatch.apply written out for pointwise ops of one and two operands.
+
+Floor 6. Everything that can be known from the layouts is in the Plan. What is left per call: look the plan up, make a Storage and a Tensor,
+record, and fill in a node if an operand requires a gradient. Whatever is unusual (casts, other devices, hooks, a first call) goes to
+`dispatch.apply`, which decides the same questions slowly. Two microseconds of Python are spent here for every operation of every user, so
+this room repeats itself instead of calling functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .autograd.graph import OpNode, Saved, sequence_numbers
+from .autograd.modes import counts, state
+from .autograd.probe import MISSING
+from .dispatch import apply, plans_of, save_results
+from .engine import Storage
+from .ops.table import Op
+from .tensor import Tensor
+
+_new = object.__new__
+_get = getattr
+
+
+def unary(op: Op) -> Callable[[Tensor], Tensor]:
+    """`method(self)` for a pointwise op of one operand."""
+    plans = plans_of(op)
+
+    def method(self: Tensor) -> Tensor:
+        plan = plans.get(self._layout)
+        if plan is None or plan.casts or counts.special:
+            return apply(op, (self,))
+        source = self._storage
+        trace = source.trace
+        storage = Storage(trace.device, plan.nbytes)
+        trace.record(plan.spec, (source,), (storage,))
+        out = _new(Tensor)
+        out._storage = storage
+        out._layout = plan.out
+        out._base = out._extra = None
+        out._output_number = 0
+        if self._requires_grad and plan.differentiable and state.grad:
+            node = _new(OpNode)
+            node.plan = plan
+            node.targets = (self._node or self,)
+            node.slots = (self._output_number,)
+            node.more = None
+            node.sequence = next(sequence_numbers)
+            out._requires_grad = True
+            out._node = node
+            keep = plan.keeps.get(1, MISSING)
+            if keep is MISSING:
+                keep = plan.keep(1)
+            if keep is None:
+                node.inputs = node.versions = node.out = None
+            else:
+                if keep[0]:
+                    node.inputs = (self,)
+                    node.versions = (source.version,)
+                else:
+                    node.inputs = node.versions = None
+                node.out = Saved(out, 0) if keep[1] else None
+        else:
+            out._requires_grad = False
+            out._node = None
+        return out
+
+    return method
+
+
+def binary(op: Op, unsupported: Any = None) -> Callable[[Tensor, Any], Tensor]:
+    """`method(self, other)` for a pointwise op of two operands. `unsupported` is returned for operands of other types, if given."""
+    plans = plans_of(op)
+
+    def method(self: Tensor, other: Any) -> Any:
+        kind = type(other)
+        if kind is float or kind is int:
+            plan = plans.get((self._layout, kind))
+            if plan is None or plan.casts or counts.special:
+                return apply(op, (self, other))
+            if plan.bound is not None and not plan.bound[0] <= other <= plan.bound[1]:
+                return apply(op, (self, other))  # raises
+            source = self._storage
+            trace = source.trace
+            storage = Storage(trace.device, plan.nbytes)
+            trace.record(plan.spec, (source,), (storage,), (other,))
+            mask = 1 if self._requires_grad else 0
+            if mask and plan.differentiable and state.grad:
+                node = _new(OpNode)
+                node.plan = plan
+                node.targets = (self._node or self, None)
+                node.slots = (self._output_number, 0)
+            else:
+                node = None
+        else:
+            lay = _get(other, "_layout", None)
+            if lay is None:
+                if unsupported is not None and kind is not bool and not _operand(other):
+                    return unsupported
+                return apply(op, (self, other))
+            plan = plans.get((self._layout, lay))
+            source = self._storage
+            trace = source.trace
+            second = other._storage
+            if plan is None or plan.casts or counts.special or second.trace is not trace:
+                return apply(op, (self, other))
+            storage = Storage(trace.device, plan.nbytes)
+            trace.record(plan.spec, (source, second), (storage,))
+            if self._requires_grad:
+                if other._requires_grad:
+                    mask = 3
+                    targets = (self._node or self, other._node or other)
+                else:
+                    mask = 1
+                    targets = (self._node or self, None)
+            elif other._requires_grad:
+                mask = 2
+                targets = (None, other._node or other)
+            else:
+                mask = 0
+            if mask and plan.differentiable and state.grad:
+                node = _new(OpNode)
+                node.plan = plan
+                node.targets = targets
+                node.slots = (self._output_number, other._output_number)
+            else:
+                node = None
+        out = _new(Tensor)
+        out._storage = storage
+        out._layout = plan.out
+        out._base = out._extra = None
+        out._output_number = 0
+        out._node = node
+        if node is None:
+            out._requires_grad = False
+            return out
+        out._requires_grad = True
+        node.more = None
+        node.sequence = next(sequence_numbers)
+        keep = plan.keeps.get(mask, MISSING)
+        if keep is MISSING:
+            keep = plan.keep(mask)
+        if keep is None:
+            node.inputs = node.versions = node.out = None
+            return out
+        if keep[0]:
+            if keep[1]:
+                node.inputs = (self, other)
+                node.versions = (source.version, -1 if kind is float or kind is int else second.version)
+            else:
+                node.inputs = (self, MISSING)
+                node.versions = (source.version, -1)
+        elif keep[1]:
+            node.inputs = (MISSING, other)
+            node.versions = (-1, -1 if kind is float or kind is int else second.version)
+        else:
+            node.inputs = node.versions = None
+        if keep[2]:
+            node.out = True
+            save_results(node, (out,))
+        else:
+            node.out = None
+        return out
+
+    return method
+
+
+def _operand(x: Any) -> bool:
+    """True for what dispatch takes as an operand although it is neither a Tensor nor a Python number of the plain types."""
+    return isinstance(x, (bool, int, float)) or hasattr(x, "dtype") or hasattr(x, "deps")
