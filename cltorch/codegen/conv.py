@@ -477,6 +477,93 @@ def _lower_channels(p: _Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
     return Lowered((Launch(source, args, (blocks * p.groups * _ceil(g.items, g.items_per_part),), p.flops, _traffic(p, epilogue)),))
 
 
+@lru_cache(maxsize=4096)
+def choose_pixels(p: _Problem, target: Target, overlap: bool) -> ConvConfig | None:
+    """The pixels form, or None where it does not apply (strides) or local memory is too small.
+
+    `overlap` says that elements may be stored twice: no store of the epilogue shares memory with an input of it. The tile is the one with
+    fewest cycles, counting twice the loads that cross cache lines; parts give each core four work-groups if there are so many items.
+    """
+    if p.y.in_step * p.x.in_step * p.y.out_step * p.x.out_step != 1:
+        return None
+    size = 8 if p.given.dtype.register == "double" else 4
+    width = max(2, min(16, target.vector_width * 4 // size))
+    n, _, h, w = p.out_shape
+    shifted = overlap and w >= width
+    registers = _register_tile(width, target)
+    padded = p.y.base < 0 or p.x.base < 0 or p.y.base + h + p.y.reach > p.given.shape[2] or p.x.base + w + p.x.reach > p.given.shape[3]
+    direct = shifted and not padded and p.given.dtype.storage == p.given.dtype.register
+    most = min(p.m_count, 8)
+    blocks = _ceil(p.m_count, most)
+    channels = _ceil(p.m_count, blocks)
+    wanted = _ceil(4 * target.compute_units, p.groups * blocks * n)
+    rows = max(min(h, 4), _ceil(h, max(1, wanted)))
+    space = min(target.local_memory - 512, _SPACE)
+    while True:
+        best, best_cost = None, 1e30
+        tail = h % rows or rows
+        for y in range(1, min(8, rows, tail) + 1 if overlap else 2):
+            for v in (1, 2, 3, 4):
+                if channels * y * v > registers:
+                    continue
+                cycles = max(channels * y * v / 2, (2 * y * v + channels) / 2, 4.0) + 0.5
+                cost = cycles * _ceil(rows, y) * _ceil(w, v * width)
+                if cost < best_cost:
+                    best, best_cost = (y, v), cost
+        if best is None:
+            return None
+        items = n * _ceil(h, rows)
+        config = ConvConfig("pixels", width, best[1], best[0], channels, rows, p.q_count, min(items, _ceil(16 * target.compute_units, blocks)), direct)
+        if sum(_pixels_local(p, config, size)[2:]) <= space:
+            return config
+        if rows == 1:
+            return None
+        rows = _ceil(rows, 2)
+
+
+def _pixels_local(p: _Problem, c: ConvConfig, size: int) -> tuple[int, int, int, int]:
+    """Slab rows, pitch, and bytes of the slab and of a finished tile."""
+    slab_rows = min(c.rows, p.out_shape[2]) + p.y.reach
+    pitch = _up(p.out_shape[3], c.vectors * c.width) + p.x.reach
+    slab = 0 if c.direct else (p.q_count * slab_rows * pitch + c.width) * size
+    return slab_rows, pitch, slab, c.tile_x * c.tile_y * c.vectors * c.width * size
+
+
+def _lower_pixels(p: _Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
+    dtype = p.given.dtype
+    size = 8 if dtype.register == "double" else 4
+    slab_rows, pitch, *local = _pixels_local(p, c, size)
+    n, _, h, w = p.out_shape
+    given, weight = p.given, p.weight
+    index = _index_type(given, weight, *_epilogue_layouts(epilogue))
+    finish = _Finish(epilogue, index)
+    overlap = w >= c.width and _stores_twice(epilogue)
+    body = render(
+        "conv_pixels", T=dtype.register, IT=dtype.storage, WT=weight.dtype.storage, W=c.width, NV=c.vectors, TY=c.tile_y, MR=c.tile_x,
+        S=p.taps[1], tap_rows=p.y.phases[0][1], tap_columns=p.x.phases[0][1], DIRECT=c.direct, OVERLAP=overlap, INDEX=index,
+        iload=_loader(dtype), wload=_loader(weight.dtype), store=finish.stores((c.width, 4, 1)), epilogue_parameters=finish.text(),
+    )  # fmt: skip
+    blocks = _ceil(p.m_count, c.tile_x)
+    items = n * _ceil(h, c.rows)
+    per_part = _ceil(items, c.parts)
+    numbers = [
+        ("int", blocks), ("int", p.m_count), ("int", p.q_count),
+        (index, given.offset), (index, given.stride[0]), (index, given.stride[1]), ("int", given.stride[2]),
+        ("int", given.shape[2]), ("int", given.shape[3]), ("int", h), ("int", w),
+        (index, weight.offset), (index, p.w_g), (index, p.w_m), (index, p.w_q),
+        ("int", items), ("int", per_part), ("int", _ceil(h, c.rows)), ("int", c.rows),
+        ("int", given.stride[2] if c.direct else pitch), ("int", slab_rows), ("int", p.y.base), ("int", p.x.base), ("int", blocks * p.groups),
+    ]  # fmt: skip
+    source = KernelSource(p.op, body, finish.includes)
+    args = (Input(0), Input(1), *finish.args, *(Local(max(nbytes, 64)) for nbytes in local), *(Value(t, v) for t, v in numbers))
+    return Lowered((Launch(source, args, (blocks * p.groups * _ceil(items, per_part),), p.flops, _traffic(p, epilogue)),))
+
+
+def _stores_twice(epilogue: Epilogue) -> bool:
+    """True if an element may be finished and stored twice: what is stored is never read again."""
+    return all(alias < 0 for alias in epilogue.aliases)
+
+
 def _traffic(p: _Problem, epilogue: Epilogue) -> float:
     return float(p.given.nbytes + p.weight.nbytes + sum(some.nbytes for some in _epilogue_layouts(epilogue)))
 
@@ -516,10 +603,21 @@ def _lower_plain(p: _Problem, target: Target, epilogue: Epilogue) -> Lowered:
     )  # fmt: skip
 
 
-def choose(p: _Problem, target: Target) -> ConvConfig:
-    """The form and its parameters for a forward convolution or the gradient of its input."""
-    found = choose_channels(p, target) if target.kind == "cpu" and target.vector_width > 1 else None
-    return found or ConvConfig("plain")
+def choose(p: _Problem, target: Target, overlap: bool = True) -> ConvConfig:
+    """The form and its parameters for a forward convolution or the gradient of its input.
+
+    On CPUs vectors run along whichever of output channels and pixels of a row fills more lanes, at equal filling along channels.
+    """
+    if target.kind != "cpu" or target.vector_width <= 1:
+        return ConvConfig("plain")
+    width = target.vector_width if p.given.dtype.register == "float" else max(2, target.vector_width // 2)
+    w = p.out_shape[3]
+    columns = 1.0 if w >= width and overlap else w / _up(w, width)
+    if p.m_count <= 12 and 0.9 * columns * w / max(w, width) > p.m_count / _up(p.m_count, width):
+        found = choose_pixels(p, target, overlap)
+        if found is not None:
+            return found
+    return choose_channels(p, target) or ConvConfig("plain")
 
 
 def _lower(op: str, inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target,
@@ -531,9 +629,11 @@ def _lower(op: str, inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], att
     if 0 in epilogue.shape:
         return Lowered(())
     p = _problem(op, given, weight, epilogue.shape, attrs)
-    config = config or choose(p, target)
+    config = config or choose(p, target, _stores_twice(epilogue))
     if config.form == "channels":
         return _lower_channels(p, config, epilogue)
+    if config.form == "pixels":
+        return _lower_pixels(p, config, epilogue)
     return _lower_plain(p, target, epilogue)
 
 
@@ -584,7 +684,7 @@ class WeightConfig:
     Attributes:
         form: 'channels', 'pixels', 'gemm' or 'plain'.
         width: lanes of a vector.
-        vectors: vectors of output channels (channels) in a register tile.
+        vectors: vectors of output channels (channels), or single output channels (pixels), in a register tile.
         tile_c, tile_r, tile_s: input channels and taps in a register tile; tile_r and tile_s divide the kernel's size.
         rows: output rows per item.
         images: images per item.
@@ -631,6 +731,12 @@ def choose_weight(p: _WeightProblem, target: Target) -> WeightConfig:
     """
     if target.kind != "cpu" or target.vector_width <= 1:
         return WeightConfig("plain")
+    lanes = target.vector_width if p.grad.dtype.register == "float" else max(2, target.vector_width // 2)
+    filled = p.grad.shape[3] / _up(p.grad.shape[3], lanes)
+    if p.k_count <= 12 and 0.9 * filled > p.k_count / _up(p.k_count, lanes):
+        found = choose_weight_pixels(p, target)
+        if found is not None:
+            return found
     size = 8 if p.grad.dtype.register == "double" else 4
     width = max(2, min(16, target.vector_width * 4 // size))
     n, _, h, w = p.grad.shape
@@ -661,6 +767,57 @@ def choose_weight(p: _WeightProblem, target: Target) -> WeightConfig:
             rows = _ceil(rows, 2)
         else:
             return WeightConfig("plain")
+
+
+def choose_weight_pixels(p: _WeightProblem, target: Target) -> WeightConfig | None:
+    """The pixels form of the gradient of a weight, or None where it does not apply: horizontal strides, too many tap columns.
+
+    All tap rows where the sums fit in registers, else one row per work-group. Parts give each core two work-groups where the
+    problem is large enough to pay for a second launch.
+    """
+    size = 8 if p.grad.dtype.register == "double" else 4
+    width = max(2, min(16, target.vector_width * 4 // size))
+    registers = 30 if target.vector_width >= 16 else 14
+    stride, _, dilation, _, _ = p.attrs
+    n, _, h, w = p.grad.shape
+    r, s = p.taps
+    most = registers // s
+    if stride[1] != 1 or not most:
+        return None
+    channels = _ceil(p.k_count, _ceil(p.k_count, min(most, 8)))
+    tile_r = r if channels * r * s <= registers else 1
+    rows = max(1, min(h, 4096 // w))
+    blocks = p.groups * _ceil(p.k_count, channels) * p.c_count * (r // tile_r)
+    parts = 1
+    if blocks < 2 * target.compute_units and p.flops > 4e7:
+        parts = min(n * _ceil(h, rows), _ceil(4 * target.compute_units, blocks))
+    while True:
+        config = WeightConfig("pixels", width, channels, 1, tile_r, s, rows, 1, 1, parts)
+        if sum(_weight_pixels_local(p, config, size)[3:]) <= min(target.local_memory - 512, _SPACE):
+            return config
+        if rows == 1:
+            return None
+        rows = _ceil(rows, 2)
+
+
+def _weight_pixels_direct(p: _WeightProblem, c: WeightConfig) -> bool:
+    """True if nothing is padded and rows hold a vector."""
+    return p.attrs[1] == (0, 0) and p.grad.shape[3] >= c.width and all(
+        some.dtype.storage == some.dtype.register for some in (p.grad, p.given)
+    )
+
+
+def _weight_pixels_local(p: _WeightProblem, c: WeightConfig, size: int) -> tuple[int, int, int, int, int, int]:
+    """Slab rows, pitch, columns of padded dy, and bytes of slab, padded dy and sums."""
+    stride, _, dilation, _, _ = p.attrs
+    _, _, h, w = p.grad.shape
+    columns = _up(w, c.width)
+    slab_rows = (min(c.rows, h) - 1) * stride[0] + (c.tile_r - 1) * dilation[0] + 1
+    pitch = columns + (p.taps[1] - 1) * dilation[1]
+    sums = c.vectors * c.tile_r * c.tile_s * c.width * size
+    if _weight_pixels_direct(p, c):
+        return slab_rows, pitch, columns, 64, 64, sums
+    return slab_rows, pitch, columns, (slab_rows * pitch + c.width) * size, c.vectors * min(c.rows, h) * columns * size, sums
 
 
 def _best_taps(taps: Pair, channels: int, vectors: int, registers: int) -> tuple[int, int, int]:
@@ -739,6 +896,51 @@ def _lower_weight_channels(p: _WeightProblem, c: WeightConfig, target: Target, e
     return Lowered((main, _reduce_launch(p.elements, parts, dtype, target, epilogue)), (parts * p.elements * size,))
 
 
+def _lower_weight_pixels(p: _WeightProblem, c: WeightConfig, target: Target, epilogue: Epilogue) -> Lowered:
+    dtype = p.grad.dtype
+    size = 8 if dtype.register == "double" else 4
+    slab_rows, pitch, columns, *local = _weight_pixels_local(p, c, size)
+    direct = _weight_pixels_direct(p, c)
+    stride, padding, dilation, _, _ = p.attrs
+    grad, given = p.grad, p.given
+    n, _, h, w = grad.shape
+    r, s = p.taps
+    index = _index_type(grad, given, *_epilogue_layouts(epilogue))
+    items = n * _ceil(h, c.rows)
+    per_part = _ceil(items, c.parts)
+    parts = _ceil(items, per_part)
+    if parts > 1:
+        store = {1: f"partial[part * (long)elements + (n * (long)c_count + c0) * {r * s} + y * {s} + s] = value;"}
+        extra: tuple[Argument, ...] = (Scratch(0), Value("int", p.elements))
+        parameters, includes = f", __global {dtype.register} *partial, const int elements", ()
+    else:
+        finish = _Finish(epilogue, index, ("n", "c0", "y", "s"))
+        store, extra, parameters = finish.stores((1,)), tuple(finish.args), finish.text()
+        includes = finish.includes
+    body = render(
+        "conv_weight_pixels", T=dtype.register, AT=dtype.storage, BT=given.dtype.storage, W=c.width, MK=c.vectors, TR=c.tile_r, S=s,
+        SY=stride[0], DY=dilation[0], DX=dilation[1], INDEX=index, DIRECT=direct, aload=_loader(dtype), bload=_loader(given.dtype),
+        store=store, epilogue_parameters=parameters,
+    )  # fmt: skip
+    k_blocks, r_blocks = _ceil(p.k_count, c.vectors), r // c.tile_r
+    blocks = p.groups * k_blocks * p.c_count * r_blocks
+    numbers = [
+        ("int", k_blocks), ("int", r_blocks), ("int", p.k_count), ("int", p.c_count),
+        (index, grad.offset), (index, grad.stride[0]), (index, grad.stride[1]), ("int", grad.stride[2]),
+        (index, given.offset), (index, given.stride[0]), (index, given.stride[1]), ("int", given.stride[2]),
+        ("int", given.shape[2]), ("int", given.shape[3]), ("int", h), ("int", w),
+        ("int", items), ("int", per_part), ("int", _ceil(h, c.rows)), ("int", c.rows),
+        ("int", given.stride[2] if direct else pitch), ("int", slab_rows), ("int", columns),
+        ("int", -padding[0]), ("int", -padding[1]), ("int", blocks),
+    ]  # fmt: skip
+    args = (Input(0), Input(1), *extra, *(Local(nbytes) for nbytes in local), *(Value(t, v) for t, v in numbers))
+    traffic = float(grad.nbytes + given.nbytes + p.elements * size)
+    main = Launch(KernelSource("conv_weight", body, includes), args, (blocks * parts,), p.flops, traffic)
+    if parts == 1:
+        return Lowered((main,))
+    return Lowered((main, _reduce_launch(p.elements, parts, dtype, target, epilogue)), (parts * p.elements * size,))
+
+
 def _reduce_launch(elements: int, parts: int, dtype: DType, target: Target, epilogue: Epilogue) -> Launch:
     """Adds `parts` partial results of `elements` each in Scratch(0) and runs the epilogue."""
     operands = _epilogue_layouts(epilogue)
@@ -786,4 +988,6 @@ def lower_conv_weight(
     config = config or choose_weight(p, target)
     if config.form == "channels":
         return _lower_weight_channels(p, config, target, epilogue)
+    if config.form == "pixels":
+        return _lower_weight_pixels(p, config, target, epilogue)
     return _lower_weight_plain(p, target, epilogue)
