@@ -36,7 +36,7 @@ def devices(arguments: argparse.Namespace) -> int:
         runtime.get_device(None)  # raises the paragraph that says what to install
     rows = []
     for device in found:
-        peak = None if arguments.fast else device.measure_peak()
+        peak = None if arguments.fast else device.peak
         rows.append({
             "device": f"cl:{device.index}",
             "type": device.type,
@@ -46,7 +46,7 @@ def devices(arguments: argparse.Namespace) -> int:
             "units": device.target.compute_units,
             "memory": _gibibytes(device.target.global_memory),
             "GFLOPS": f"{peak.gflops:.0f}" if peak else "-",
-            "GB/s": f"{peak.gbytes_per_second:.1f}" if peak else "-",
+            "GB/s": f"{peak.bandwidth:.1f}" if peak else "-",
             "features": _features(device),
         })
     if arguments.json:

@@ -37,6 +37,7 @@ class Settings:
         device: `CLTORCH_DEVICE`: the default device (`cl:1`, `gpu`, `cpu`, `null`), or empty for the best one.
         precise: `CLTORCH_PRECISE=1` uses the driver's own elementary functions instead of the fast ones.
         cache_limit: `CLTORCH_CACHE_LIMIT_MB`: bound of the program cache on disk, in MiB.
+        host_only: set in data-loader workers: nothing may touch OpenCL; tensors are computed on the host.
         memory_limit: `CLTORCH_MEMORY_LIMIT_MB`: bound of the memory pool of each device, in MiB; 0 asks the device.
     """
 
@@ -46,6 +47,7 @@ class Settings:
     precise: bool
     cache_limit: int
     memory_limit: int
+    host_only: bool = False
 
 
 settings = Settings(

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import dtypes
 from .autograd import history
-from .autograd.graph import Context, OpNode, Saved, WideOpNode, connect
+from .autograd.graph import Context, OpNode, Saved, WideOpNode, connect, refuse_inference
 from .autograd.modes import counts, state
 from .autograd.probe import MISSING, Probe, needed
 from .dtypes import BOOL, FLOAT, INTEGER, DType, promote
@@ -371,6 +371,9 @@ def make_node(plan: Plan, operands: Sequence[Any]) -> OpNode:
         if counts.special and state.hooks:
             node.inputs = tuple([(Saved(x) if isinstance(x, Tensor) else x) if k else MISSING for x, k in zip(operands, keep)])
         else:
+            for x, k in zip(operands, keep):
+                if k and isinstance(x, Tensor) and x._extra is not None:
+                    refuse_inference(x)
             node.inputs = tuple([x if k else MISSING for x, k in zip(operands, keep)])
             node.versions = tuple([x._storage.version if k and isinstance(x, Tensor) else -1 for x, k in zip(operands, keep)])
     if keep[-1]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .autograd.graph import OpNode, Saved, sequence_numbers
+from .autograd.graph import OpNode, Saved, refuse_inference, sequence_numbers
 from .autograd.modes import counts, state
 from .autograd.probe import MISSING
 from .dispatch import apply, plans_of, save_results
@@ -56,6 +56,8 @@ def unary(op: Op) -> Callable[[Tensor], Tensor]:
                 node.inputs = node.versions = node.out = None
             else:
                 if keep[0]:
+                    if self._extra is not None:
+                        refuse_inference(self)
                     node.inputs = (self,)
                     node.versions = (source.version,)
                 else:
@@ -144,19 +146,24 @@ def binary(op: Op, unsupported: Any = None) -> Callable[[Tensor, Any], Tensor]:
         if keep is None:
             node.inputs = node.versions = node.out = None
             return out
-        if keep[0]:
-            if keep[1]:
-                node.inputs = (self, other)
-                node.versions = (source.version, -1 if kind is float or kind is int else second.version)
+        first, also, result = keep
+        if first and self._extra is not None:
+            refuse_inference(self)
+        if also:
+            if kind is float or kind is int:
+                version = -1
             else:
-                node.inputs = (self, MISSING)
-                node.versions = (source.version, -1)
-        elif keep[1]:
-            node.inputs = (MISSING, other)
-            node.versions = (-1, -1 if kind is float or kind is int else second.version)
+                version = second.version
+                if other._extra is not None:
+                    refuse_inference(other)
+            node.inputs = (self if first else MISSING, other)
+            node.versions = (source.version if first else -1, version)
+        elif first:
+            node.inputs = (self, MISSING)
+            node.versions = (source.version, -1)
         else:
             node.inputs = node.versions = None
-        if keep[2]:
+        if result:
             node.out = True
             save_results(node, (out,))
         else:

@@ -3,10 +3,10 @@
 Floor 4. Upward it offers storages, `make_spec`/`record`, and the points at which results are needed.
 """
 
-from .replay import clear_plans, flush, item, read, synchronize, write
+from .replay import clear_plans, flush, host_only, item, read, synchronize, write
 from .storage import Storage, forked
 from .trace import Spec, make_spec, record, watch
 
 __all__ = [
-    "Spec", "Storage", "clear_plans", "flush", "forked", "item", "make_spec", "read", "record", "synchronize", "watch", "write",
+    "Spec", "Storage", "clear_plans", "flush", "forked", "host_only", "item", "make_spec", "read", "record", "synchronize", "watch", "write",
 ]

@@ -6,6 +6,7 @@ tensors that asked too much can be dropped and the rest still runs.
 
 from __future__ import annotations
 
+import struct
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import settings
-from ..errors import BuildError, DeviceError
+from ..dtypes import bfloat16
+from ..errors import BuildError
 from ..shapes import Layout, contiguous_stride
+from . import host
 from .plan import Plan, make_plan
 from .storage import Storage, forked
 from .trace import Trace, set_flusher, traces
@@ -40,8 +43,9 @@ def _run(trace: Trace) -> None:
     with trace.lock:
         if not trace.signature:
             return
-        if forked():
-            raise RuntimeError("cltorch: a forked process (a data-loader worker) must not compute on a device")
+        if settings.host_only or forked():
+            host.run(trace)
+            return
         device, storages, held = trace.device, trace.storages, _HELD
         flags = bytes([
             (sys.getrefcount(s) > held) + 2 * (s.block is not None or s.host is not None) for s in storages
@@ -117,10 +121,11 @@ def _replay(plan: Plan, device: Device, storages: list[Storage], numbers: list) 
 
 def _replay_watched(plan: Plan, device: Device, stream: Any) -> None:
     """Launch one by one, with a line per kernel (`CLTORCH_DEBUG=2`) or an event each for the profiler."""
+    profiler = device.profiler
     for bound, (launch, group) in zip(plan.bound, plan.about):
-        name = "+".join(dict.fromkeys(e.spec.op.name for e in group.entries))
-        if device.profiler is not None:
-            device.profiler.launch(stream, bound, name, launch.source.name, launch.flops, launch.nbytes)
+        ops = "+".join(dict.fromkeys(e.spec.op.name for e in group.entries))
+        if profiler is not None:
+            profiler.record(f"{launch.source.family}: {ops}", bound.enqueue(stream.queue), launch.flops, launch.nbytes)
             continue
         stream.synchronize()
         start = time.perf_counter()
@@ -128,8 +133,8 @@ def _replay_watched(plan: Plan, device: Device, stream: Any) -> None:
         stream.synchronize()
         took = time.perf_counter() - start
         print(
-            f"cltorch {device.name[:16]:16} {launch.source.name:28} {str(launch.global_size):>14} {took * 1e6:9.1f} us "
-            f"{launch.nbytes / took / 1e9:7.2f} GB/s {launch.flops / took / 1e9:8.2f} GFLOPS  {name[:80]}",
+            f"cltorch {device.spec} {launch.source.name:26} {str(launch.global_size):>14} {took * 1e6:9.1f} us "
+            f"{launch.nbytes / took / 1e9:7.2f} GB/s {launch.flops / took / 1e9:8.2f} GFLOPS  {ops[:100]}",
             file=sys.stderr,
         )
         if settings.debug >= 4:
@@ -177,8 +182,9 @@ def read(storage: Storage, view: Layout) -> np.ndarray:
 
 
 def item(storage: Storage, view: Layout) -> Any:
-    """The one element of a view as a Python number (bfloat16 as its uint16 bits)."""
-    return _elements(storage, view.offset, view.offset + 1, view)[0].item()
+    """The one element of a view as a Python number."""
+    found = _elements(storage, view.offset, view.offset + 1, view)[0].item()
+    return struct.unpack("<f", struct.pack("<I", found << 16))[0] if view.dtype is bfloat16 else found
 
 
 def _elements(storage: Storage, start: int, stop: int, view: Layout) -> np.ndarray:
@@ -194,7 +200,8 @@ def _elements(storage: Storage, start: int, stop: int, view: Layout) -> np.ndarr
     size = view.dtype.itemsize
     shared = storage.block.host(view.dtype.numpy, stop - start, start * size)
     if shared is not None:
-        device.stream.synchronize()
+        if not (settings.host_only or forked()):
+            device.stream.synchronize()
         return shared
     return device.download(storage.block, start * size, (stop - start) * size, device.stream).view(view.dtype.numpy)
 
@@ -216,9 +223,13 @@ def write(storage: Storage, view: Layout, array: np.ndarray) -> None:
     device.write(storage.block, view.offset * view.dtype.itemsize, array, device.stream)
 
 
+def host_only() -> None:
+    """From now on this process (a data-loader worker) computes on the host, entry by entry, and never touches OpenCL."""
+    settings.host_only = True
+
+
 def clear_plans() -> None:
     """Forget every plan (after settings or tuning changed)."""
     _plans.clear()
 
 
-__all__ = ["DeviceError", "clear_plans", "flush", "item", "read", "synchronize", "write"]

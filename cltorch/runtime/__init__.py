@@ -119,7 +119,7 @@ def get_device(spec: str | int | None = None) -> Device:
     if found is None:
         raise RuntimeError(f"device: got {spec!r}, wanted 'cl', 'cl:<number>', 'gpu', 'cpu' or 'null'")
     kind, number = found.group(1), int(found.group(2) or 0)
-    if kind == "null":
+    if kind == "null" or (settings.host_only and _devices is None):  # a data-loader worker: no driver may be asked
         if _null is None:
             _null = NullDevice()
         return _null
