@@ -1,0 +1,12 @@
+"""Neural networks: modules, parameters, layers, losses, initial values.
+
+Floor 7. Uses tensors, autograd and the function namespace through their public API only.
+"""
+
+from . import functional, init, modules, parameter, utils
+from .modules import *  # noqa: F403
+from .modules import __all__ as _layers
+from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
+
+__all__ = [*_layers, "Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "functional", "init", "modules", "parameter",
+           "utils"]  # fmt: skip

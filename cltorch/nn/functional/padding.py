@@ -1,0 +1,103 @@
+"""Padding: constant, reflected, replicated, circular.
+
+Floor 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ... import functions
+from ...tensor import Tensor
+
+
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """`input` with more (or, where negative, fewer) elements at the ends of its last dimensions.
+
+    Args:
+        pad: pairs (before, after) for the last dimension, the one before it, and so on.
+        mode: 'constant' (filled with `value`, 0 if None), 'reflect', 'replicate' or 'circular'.
+
+    Raises:
+        RuntimeError: the number of pairs, or their sizes, do not fit the input and the mode.
+        NotImplementedError: an unknown mode, or one not defined for this number of dimensions.
+    """
+    sides = tuple(pad)
+    if mode == "constant":
+        return functions.pad(input, sides, 0.0 if value is None else value)
+    if value is not None and value != 0:
+        raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
+    if mode not in _FILLS:
+        raise NotImplementedError(f"Unrecognised padding mode {mode}")
+    n = len(sides) // 2
+    if len(sides) % 2 or input.dim() not in (n + 1, n + 2) or not 1 <= n <= 3:
+        raise NotImplementedError(
+            f"Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now (got mode {mode!r}, {len(sides)} "
+            f"paddings, input of {input.dim()} dimensions)"
+        )
+    for i in range(n):
+        before, after = sides[2 * i : 2 * i + 2]
+        if before or after:
+            input = _FILLS[mode](input, input.dim() - 1 - i, before, after)
+    return input
+
+
+def _cropped(input: Tensor, dim: int, before: int, after: int) -> tuple[Tensor, int, int]:
+    """Negative paddings carried out; the rest is left."""
+    if before < 0 or after < 0:
+        start = max(-before, 0)
+        input = input.narrow(dim, start, input.shape[dim] - start - max(-after, 0))
+    return input, max(before, 0), max(after, 0)
+
+
+def _joined(parts: list[Tensor], dim: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else functions.cat(parts, dim)
+
+
+def _reflect(input: Tensor, dim: int, before: int, after: int) -> Tensor:
+    n = input.shape[dim]
+    if max(before, after) >= n:
+        raise RuntimeError(
+            f"Argument #4: Padding size should be less than the corresponding input dimension, but got: padding "
+            f"({before}, {after}) at dimension {dim} of input {list(input.shape)}"
+        )
+    input, before, after = _cropped(input, dim, before, after)
+    n = input.shape[dim]
+    parts = [input.narrow(dim, 1, before).flip(dim)] if before else []
+    parts.append(input)
+    if after:
+        parts.append(input.narrow(dim, n - 1 - after, after).flip(dim))
+    return _joined(parts, dim)
+
+
+def _replicate(input: Tensor, dim: int, before: int, after: int) -> Tensor:
+    input, before, after = _cropped(input, dim, before, after)
+    n, parts = input.shape[dim], [input]
+    if n == 0:
+        raise RuntimeError(
+            f"Expected non-zero size for input dimension {dim} in replicate padding, got {list(input.shape)}"
+        )
+    shape = list(input.shape)
+    if before:
+        shape[dim] = before
+        parts.insert(0, input.narrow(dim, 0, 1).expand(shape))
+    if after:
+        shape[dim] = after
+        parts.append(input.narrow(dim, n - 1, 1).expand(shape))
+    return _joined(parts, dim)
+
+
+def _circular(input: Tensor, dim: int, before: int, after: int) -> Tensor:
+    n = input.shape[dim]
+    if max(before, after) > n:
+        raise RuntimeError("Padding value causes wrapping around more than once.")
+    input, before, after = _cropped(input, dim, before, after)
+    n, parts = input.shape[dim], [input]
+    if before:
+        parts.insert(0, input.narrow(dim, n - before, before))
+    if after:
+        parts.append(input.narrow(dim, 0, after))
+    return _joined(parts, dim)
+
+
+_FILLS = {"reflect": _reflect, "replicate": _replicate, "circular": _circular}

@@ -1,0 +1,250 @@
+"""Pooling by maxima, means and norms, over windows or into a given number of cells.
+
+Floor 7. Checks and shapes; the windows are the kernels of `max_pool2d` and `avg_pool2d`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ... import functions
+from ...creation import tensor
+from ...functions import stack
+from ...tensor import Tensor
+
+Size = int | Sequence[int]
+CellSize = int | Sequence[int | None] | None
+
+
+def _one(value: Any) -> int:
+    return value if isinstance(value, int) else value[0]
+
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The maximum of each window; with `return_indices` also its place in the plane, h * W + w.
+
+    Shape: input (N, C, H, W) or (C, H, W).
+
+    Raises:
+        RuntimeError: sizes do not fit.
+    """
+    if return_indices:
+        return functions.max_pool2d_with_indices(input, kernel_size, stride, padding, dilation, ceil_mode)
+    return functions.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def max_pool2d_with_indices(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """`max_pool2d` with the places of the maxima."""
+    return max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The maximum of each window; with `return_indices` also its place.
+
+    Shape: input (N, C, L) or (C, L).
+    """
+    if input.dim() not in (2, 3):
+        raise RuntimeError(f"max_pool1d() Expected 2D or 3D input tensor, but got {list(input.shape)}")
+    kernel = _one(kernel_size)
+    step = kernel if stride is None or stride == [] else _one(stride)
+    out = max_pool2d(
+        input.unsqueeze(-2), (1, kernel), (1, step), (0, _one(padding)), (1, _one(dilation)), ceil_mode, return_indices
+    )
+    return (out[0].squeeze(-2), out[1].squeeze(-2)) if return_indices else out.squeeze(-2)
+
+
+def max_pool1d_with_indices(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """`max_pool1d` with the places of the maxima."""
+    return max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window.
+
+    Args:
+        count_include_pad: whether padding counts in the divisor.
+        divisor_override: divide by this instead.
+
+    Shape: input (N, C, H, W) or (C, H, W).
+    """
+    return functions.avg_pool2d(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window. Shape: input (N, C, L) or (C, L)."""
+    if input.dim() not in (2, 3):
+        raise RuntimeError(f"avg_pool1d() Expected 2D or 3D input tensor, but got {list(input.shape)}")
+    kernel = _one(kernel_size)
+    step = kernel if stride is None or stride == () or stride == [] else _one(stride)
+    out = avg_pool2d(input.unsqueeze(-2), (1, kernel), (1, step), (0, _one(padding)), ceil_mode, count_include_pad)
+    return out.squeeze(-2)
+
+
+def _cells(op: str, input: Tensor, output_size: CellSize, n: int) -> tuple[int, ...]:
+    """The number of cells per pooled dim; None keeps the input's size."""
+    wanted = (output_size,) * n if output_size is None or isinstance(output_size, int) else tuple(output_size)
+    if len(wanted) != n:
+        raise RuntimeError(f"{op}: output_size must be {n} numbers, got {list(wanted)}")
+    if input.dim() not in (n + 1, n + 2):
+        raise RuntimeError(f"{op}: Expected {n + 1}D or {n + 2}D tensor, but got {list(input.shape)}")
+    for d in range(-n, 0):
+        if input.shape[d] == 0:
+            raise RuntimeError(
+                f"{op}: Expected input to have non-zero size for non-batch dimensions, but input has sizes "
+                f"{list(input.shape)} with dimension {input.dim() + d} being empty"
+            )
+    cells = tuple(input.shape[d - n] if c is None else c for d, c in enumerate(wanted))
+    if any(c < 0 for c in cells):
+        raise RuntimeError(f"{op}: elements of output_size must be greater than or equal to 0, got {list(wanted)}")
+    return cells
+
+
+def _ends(size: int, cells: int) -> list[tuple[int, int]]:
+    """First element and end of each cell: PyTorch's floor(i n / c) and ceil((i + 1) n / c)."""
+    return [(i * size // cells, -((i + 1) * size // -cells)) for i in range(cells)]
+
+
+def _averaging(like: Tensor, size: int, cells: int) -> Tensor:
+    """The (cells, size) matrix that takes means over cells."""
+    rows = [[1 / (b - a) if a <= i < b else 0.0 for i in range(size)] for a, b in _ends(size, cells)]
+    return tensor(rows, dtype=like.dtype, device=like.device).reshape(cells, size)
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: CellSize) -> Tensor:
+    """The mean of each of `output_size` cells.
+
+    Shape: input (N, C, H, W) or (C, H, W).
+    """
+    if output_size == 1 and input.dim() in (3, 4):
+        return input.mean((-2, -1), keepdim=True)
+    h, w = _cells("adaptive_avg_pool2d", input, output_size, 2)
+    if (h, w) == tuple(input.shape[-2:]):
+        return input * 1
+    if h == w == 1:
+        return input.mean((-2, -1), keepdim=True)
+    if h and w and input.shape[-2] % h == 0 and input.shape[-1] % w == 0:
+        return avg_pool2d(input, (input.shape[-2] // h, input.shape[-1] // w))
+    if h != input.shape[-2]:
+        input = _averaging(input, input.shape[-2], h).matmul(input)
+    if w != input.shape[-1]:
+        input = input.matmul(_averaging(input, input.shape[-1], w).t())
+    return input
+
+
+def adaptive_avg_pool1d(input: Tensor, output_size: CellSize) -> Tensor:
+    """The mean of each of `output_size` cells. Shape: input (N, C, L) or (C, L)."""
+    (cells,) = _cells("adaptive_avg_pool1d", input, output_size, 1)
+    return adaptive_avg_pool2d(input.unsqueeze(-2), (1, cells)).squeeze(-2)
+
+
+def adaptive_max_pool2d(input: Tensor, output_size: CellSize, return_indices: bool = False) -> Any:
+    """The maximum of each of `output_size` cells; with `return_indices` also its place in the plane.
+
+    Shape: input (N, C, H, W) or (C, H, W).
+    """
+    h, w = _cells("adaptive_max_pool2d", input, output_size, 2)
+    rows, columns = input.shape[-2:]
+    if h and w and rows % h == 0 and columns % w == 0:
+        return max_pool2d(input, (rows // h, columns // w), return_indices=return_indices)
+    lead = tuple(input.shape[:-2])
+    if not h or not w:
+        empty = input.new_empty((*lead, h, w))
+        return (empty, empty.long()) if return_indices else empty
+    values, places = [], []
+    for top, bottom in _ends(rows, h):
+        for left, right in _ends(columns, w):
+            cell = input[..., top:bottom, left:right].reshape((*lead, -1))
+            best, at = cell.max(-1)
+            values.append(best)
+            if return_indices:
+                broad = right - left
+                places.append((at.div(broad, rounding_mode="floor") + top) * columns + at.remainder(broad) + left)
+    out = stack(values, -1).reshape((*lead, h, w))
+    return (out, stack(places, -1).reshape((*lead, h, w))) if return_indices else out
+
+
+def adaptive_max_pool2d_with_indices(
+    input: Tensor, output_size: CellSize, return_indices: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`adaptive_max_pool2d` with the places of the maxima."""
+    return adaptive_max_pool2d(input, output_size, True)
+
+
+def adaptive_max_pool1d(input: Tensor, output_size: CellSize, return_indices: bool = False) -> Any:
+    """The maximum of each of `output_size` cells; with `return_indices` also its place. Shape: input (N, C, L) or (C, L)."""
+    (cells,) = _cells("adaptive_max_pool1d", input, output_size, 1)
+    out = adaptive_max_pool2d(input.unsqueeze(-2), (1, cells), return_indices)
+    return (out[0].squeeze(-2), out[1].squeeze(-2)) if return_indices else out.squeeze(-2)
+
+
+def adaptive_max_pool1d_with_indices(
+    input: Tensor, output_size: CellSize, return_indices: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`adaptive_max_pool1d` with the places of the maxima."""
+    return adaptive_max_pool1d(input, output_size, True)
+
+
+def lp_pool1d(
+    input: Tensor, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """(sum of x^p over each window)^(1/p)."""
+    kernel = _one(kernel_size)
+    total = avg_pool1d(input.pow(norm_type), kernel, stride, 0, ceil_mode) * kernel
+    return (total.sign() * total.abs().relu()).pow(1 / norm_type)
+
+
+def lp_pool2d(
+    input: Tensor, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """(sum of x^p over each window)^(1/p)."""
+    kh, kw = (kernel_size,) * 2 if isinstance(kernel_size, int) else kernel_size
+    total = avg_pool2d(input.pow(norm_type), (kh, kw), stride, 0, ceil_mode) * (kh * kw)
+    return (total.sign() * total.abs().relu()).pow(1 / norm_type)

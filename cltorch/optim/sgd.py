@@ -1,0 +1,92 @@
+"""Stochastic gradient descent, with momentum.
+
+Floor 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..tensor import Tensor
+from .optimizer import Optimizer, check_range, number
+
+
+class SGD(Optimizer):
+    r"""p -= lr * b, with b = momentum * b + (1 - dampening) * g and g the gradient plus weight_decay * p.
+
+    Args:
+        lr: learning rate.
+        momentum: how much of the last step is kept; 0 uses the gradient itself.
+        dampening: how much of the gradient is left out of b.
+        weight_decay: how much of the parameter is added to its gradient.
+        nesterov: use g + momentum * b instead of b.
+        maximize: go up instead of down.
+        foreach, differentiable, fused: accepted for PyTorch's sake; updates are always joined by the engine.
+
+    Source: Sutskever et al., On the importance of initialization and momentum in deep learning, 2013.
+
+    Raises:
+        ValueError: a negative option, or nesterov without momentum or with dampening.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float | Tensor = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        check_range("learning rate", number(lr))
+        check_range("momentum value", momentum)
+        check_range("weight_decay value", number(weight_decay))
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "dampening": dampening,
+                "weight_decay": weight_decay,
+                "nesterov": nesterov,
+                "maximize": maximize,
+                "foreach": foreach,
+                "differentiable": differentiable,
+                "fused": fused,
+            },
+        )
+
+    def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        lr, momentum, decay = number(group["lr"]), group["momentum"], number(group["weight_decay"])
+        nesterov, sign = group["nesterov"], 1.0
+        if group["maximize"]:
+            if decay:
+                grads = [-grad for grad in grads]
+            else:  # the sign goes into the factors
+                sign = -1.0
+        if decay:
+            grads = [grad.add(param, alpha=decay) for param, grad in zip(params, grads)]
+        if not momentum:
+            for param, grad in zip(params, grads):
+                param.add_(grad, alpha=-lr * sign)
+            return
+        kept = (1 - group["dampening"]) * sign
+        for param, grad in zip(params, grads):
+            state = self.state[param]
+            buffer = state.get("momentum_buffer")
+            if buffer is None:
+                buffer = state["momentum_buffer"] = grad * sign
+            else:
+                buffer.mul_(momentum).add_(grad, alpha=kept)
+            if nesterov:
+                param.add_(grad, alpha=-lr * sign).add_(buffer, alpha=-lr * momentum)
+            else:
+                param.add_(buffer, alpha=-lr)
