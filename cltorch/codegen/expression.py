@@ -209,14 +209,18 @@ class Block:
         self._masks: dict[tuple[int, int], str] = {}
         self._rounded: set[int] = set()
 
-    def bind(self, number: int, dtype: DType, text: str, declare: bool = True) -> str:
-        """Give value `number` the C expression `text`, in a new variable if `declare`; returns its name."""
+    def bind(self, number: int, dtype: DType, text: str, declare: bool = True, rounded: bool = True) -> str:
+        """Give value `number` the C expression `text`, in a new variable if `declare`; returns its name.
+
+        `rounded`: the value is known to be representable in `dtype` (as anything loaded is).
+        """
         name = text
         if declare:
             name = f"{self.prefix}{number}"
             self.statements.append(f"{register_type(dtype, self.width)} {name} = {text};")
         self._names[number], self._dtypes[number] = name, dtype
-        self._rounded.add(number)
+        if rounded:
+            self._rounded.add(number)
         return name
 
     def bind_scalar(self, number: int, dtype: DType, parameter: str) -> str:

@@ -21,7 +21,7 @@ INPUT, STORE, INDEX = "input", "store", "index"
 
 @dataclass(frozen=True)
 class Operand:
-    """One tensor of a kernel, or the running number of the element (`role` INDEX, whose strides count elements).
+    """One tensor of a kernel, or a running number (`role` INDEX, whose strides count elements; 0: of the element, 1: within the row).
 
     Attributes:
         role, number: input i, store i, or the index.
@@ -45,7 +45,7 @@ class Operand:
     @property
     def name(self) -> str:
         """The C name stem of its offset and strides."""
-        return "x" if self.role == INDEX else self.pointer
+        return "xy"[self.number] if self.role == INDEX else self.pointer
 
     def parameter(self) -> str:
         """The declaration of its pointer."""
