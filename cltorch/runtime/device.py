@@ -153,8 +153,10 @@ class Device:
         flops: float = 0.0,
         nbytes: float = 0.0,
     ) -> BoundLaunch:
-        """A launch with its arguments: Blocks or buffers, (ctype, number) pairs, local memory as bytes (an int or
-        codegen's Local).
+        """A launch with its arguments.
+
+        They are Blocks or buffers, (ctype, number) pairs, bytes of local memory (an int or codegen's Local), or None
+        for what is set later.
         """
         handle = self.build((source,))[source.name]
         return BoundLaunch(handle, args, global_size or source.local_size, source.local_size, flops, nbytes)

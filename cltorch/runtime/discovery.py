@@ -7,6 +7,7 @@ entries plus an absolute path. Nothing here imports pyopencl.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -75,9 +76,21 @@ def _vendors_folder(entries: dict[str, str]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         _write_entries(folder, entries)
     except (OSError, RuntimeError):  # a read-only home, or none at all
-        folder = Path(tempfile.mkdtemp(prefix="cltorch-icd-"))
+        folder = _private_temporary(f"cltorch-icd-{digest}")
         _write_entries(folder, entries)
     return folder.resolve()
+
+
+def _private_temporary(name: str) -> Path:
+    """A folder for temporary files that nobody else can write to: what is in it will be loaded as code."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"{name}-{user}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    if folder.is_symlink() or not folder.is_dir() or status.st_uid != user or status.st_mode & 0o022:
+        return Path(tempfile.mkdtemp(prefix="cltorch-icd-"))
+    return folder
 
 
 def _write_entries(folder: Path, entries: dict[str, str]) -> None:

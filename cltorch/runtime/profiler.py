@@ -25,6 +25,8 @@ from .opencl import cl
 
 if TYPE_CHECKING:
     from .device import Device
+    from .launch import BoundLaunch
+    from .stream import Stream
 
 _PEAK_BYTES = 64 << 20
 _PEAK_SECONDS = 0.08  # per measurement
@@ -43,7 +45,7 @@ class Peak:
 
 @dataclass(frozen=True)
 class Timing:
-    """One launch: seconds on the device's clock, and its work."""
+    """One launch of kernel `name`: seconds on the device's clock, its work, and what it computed (`about`)."""
 
     name: str
     start: float
@@ -51,6 +53,7 @@ class Timing:
     flops: float
     nbytes: float
     stream: int
+    about: str = ""
 
     @property
     def seconds(self) -> float:
@@ -67,6 +70,7 @@ class Summary:
     seconds: float
     flops: float
     nbytes: float
+    about: str = ""
 
     @property
     def bandwidth(self) -> float:
@@ -84,7 +88,7 @@ class Profiler:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self._events: list[tuple[str, Any, float, float, int]] = []
+        self._events: list[tuple[str, Any, float, float, int, str]] = []
         self._timings: list[Timing] = []
         self._outer: Profiler | None = None
         self._started = 0.0
@@ -102,9 +106,20 @@ class Profiler:
     ) -> None:
         self.device.profiler = self._outer
 
-    def record(self, name: str, event: Any, flops: float = 0.0, nbytes: float = 0.0, stream: int = 0) -> None:
-        """Note a launch whose queue carries timings."""
-        self._events.append((name, event, flops, nbytes, stream))
+    def record(
+        self, name: str, event: Any, flops: float = 0.0, nbytes: float = 0.0, stream: int = 0, about: str = ""
+    ) -> None:
+        """Note a launch of the kernel `name` on a queue with timings; `about` says what it computes."""
+        self._events.append((name, event, flops, nbytes, stream, about))
+
+    def launch(
+        self, stream: Stream, bound: BoundLaunch, name: str, kernel: str, flops: float = 0.0, nbytes: float = 0.0
+    ) -> Any:
+        """Run `bound` on `stream` and note it, as the kernel `kernel` that computes `name`; returns the event."""
+        stream.enable_profiling()
+        event = bound.enqueue(stream.queue)
+        self.record(kernel, event, flops, nbytes, id(stream), name)
+        return event
 
     def timings(self) -> list[Timing]:
         """Every launch so far. Waits for the device."""
@@ -114,36 +129,41 @@ class Profiler:
             if self.device.type == "null":
                 return []
             start, end = cl.profiling_info.START, cl.profiling_info.END
-            for name, event, flops, nbytes, stream in events:
+            for name, event, flops, nbytes, stream, about in events:
                 try:
                     times = (event.get_profiling_info(start) * 1e-9, event.get_profiling_info(end) * 1e-9)
                 except cl.Error:
                     continue  # enqueued on a queue without timings
-                self._timings.append(Timing(name, *times, flops, nbytes, stream))
+                self._timings.append(Timing(name, *times, flops, nbytes, stream, about))
         return list(self._timings)
 
     def summary(self) -> list[Summary]:
         """One row per kernel, the longest first."""
         sums: dict[str, list[float]] = {}
+        about: dict[str, str] = {}
         for timing in self.timings():
             row = sums.setdefault(timing.name, [0, 0.0, 0.0, 0.0])
             for place, value in enumerate((1, timing.seconds, timing.flops, timing.nbytes)):
                 row[place] += value
-        rows = [Summary(name, int(count), *rest) for name, (count, *rest) in sums.items()]
+            about.setdefault(timing.name, timing.about)
+        rows = [Summary(name, int(row[0]), row[1], row[2], row[3], about[name]) for name, row in sums.items()]
         return sorted(rows, key=lambda row: -row.seconds)
 
     def table(self, peak: Peak | None = None, limit: int = 30) -> str:
         """The summary as text, with shares of `peak` where it is given."""
         rows = self.summary()
         total = sum(row.seconds for row in rows)
-        lines = [f"{'kernel':<44} {'calls':>6} {'ms':>9} {'%':>5} {'us/call':>9} {'GB/s':>8} {'GFLOPS':>8}  of peak"]
+        lines = [
+            f"{'kernel':<44} {'calls':>6} {'ms':>9} {'%':>5} {'us/call':>9} {'GB/s':>8} {'GFLOPS':>8}  of peak  ops"
+        ]
         for row in rows[:limit]:
             share = ""
             if peak is not None:
                 share = f"{max(row.bandwidth / peak.bandwidth, row.gflops / peak.gflops):6.0%}"
+            each, part = row.seconds / row.count * 1e6, row.seconds / total if total else 0
             lines.append(
-                f"{row.name:<44} {row.count:>6} {row.seconds * 1e3:>9.3f} {row.seconds / total if total else 0:>5.0%} "
-                f"{row.seconds / row.count * 1e6:>9.1f} {row.bandwidth:>8.1f} {row.gflops:>8.1f}  {share}".rstrip()
+                f"{row.name:<44} {row.count:>6} {row.seconds * 1e3:>9.3f} {part:>5.0%} {each:>9.1f} "
+                f"{row.bandwidth:>8.1f} {row.gflops:>8.1f}  {share:>7}  {row.about[:60]}".rstrip()
             )
         if len(rows) > limit:
             lines.append(f"… and {len(rows) - limit} more kernels")
@@ -167,6 +187,7 @@ class Profiler:
                 "ts": (timing.start - begin) * 1e6,
                 "dur": timing.seconds * 1e6,
                 "args": {
+                    "ops": timing.about,
                     "flops": timing.flops,
                     "bytes": timing.nbytes,
                     "GB/s": timing.nbytes / seconds / 1e9,

@@ -106,8 +106,6 @@ class ProgramCache:
 
     def _compile(self, sources: list[Source]) -> None:
         text = program_text(sources)
-        if settings.debug & 4:
-            print(text)
         program = cl._cl._Program(self._device.context, text)
         try:
             self._build(program)

@@ -1,4 +1,4 @@
-"""Every runtime on this machine; rusticl only where it is enabled (test_rusticl does so in a child)."""
+"""Every runtime on this machine; rusticl only where it is enabled (test_chosen_drivers does so in a child)."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ def test_profile_of_launches(
     assert device.profiler is None
     with Profiler(device) as profiler:
         assert device.profiler is profiler
-        for launch in (slow, quick, slow):
+        profiler.launch(device.stream, slow, "turning", slow.name, slow.flops, slow.nbytes)
+        for launch in (quick, slow):
             profiler.record(launch.name, launch.enqueue(device.stream.queue), launch.flops, launch.nbytes)
     assert device.profiler is None
     timings = profiler.timings()
@@ -40,6 +41,7 @@ def test_profile_of_launches(
             assert before.start <= before.end <= after.start
         assert rows[slow.name].gflops == pytest.approx(6e6 / rows[slow.name].seconds / 1e9)
     table = profiler.table(Peak(10.0, 100.0, 8))
+    assert rows[slow.name].about == "turning" and "turning" in table
     assert slow.name in table and "GFLOPS" in table and "total" in table
     profiler.export_chrome_trace(tmp_path / "trace.json")
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
