@@ -96,35 +96,30 @@ def _run(
         gradient = buffer = results = grads = entry = None  # so that an unshared gradient can be taken over
 
     if wanted is None:
-        for leaf, gradient in _emptying(leaves):
-            gradient = _leaf_hooks(leaf, gradient)
-            if accumulate and leaf._requires_grad:
-                _accumulate(leaf, gradient, create_graph)
+        for key in list(leaves):
+            entry = leaves.pop(key)
+            _leaf_hooks(entry)
+            if entry[0]._requires_grad:
+                _accumulate(entry, create_graph)
         return []
     return _finish(wanted, places, leaves, captured, create_graph, accumulate)
-
-
-def _emptying(leaves: dict[int, list[Any]]) -> Any:
-    for key in list(leaves):
-        yield leaves.pop(key)
 
 
 def _finish(
     wanted: Sequence[Any], places: list[tuple[Any, int]], leaves: dict[int, list[Any]], captured: dict, create_graph: bool, accumulate: bool
 ) -> list[Any]:
     found: list[Any] = []
-    hooked: dict[int, Any] = {}
+    for leaf in leaves.values():
+        _leaf_hooks(leaf)
     for t, (target, slot) in zip(wanted, places):
         if isinstance(target, Node):
             gradient = captured.get((target, slot))
         else:
-            if id(target) not in hooked:
-                entry = leaves.get(id(target))
-                hooked[id(target)] = None if entry is None else _leaf_hooks(target, entry[1])
-            gradient = hooked[id(target)]
+            entry = leaves.get(id(target))
+            gradient = None if entry is None else entry[1]
         if accumulate:
             if gradient is not None:
-                _accumulate(t, gradient, create_graph)
+                _accumulate([t, gradient], create_graph)
         else:
             found.append(gradient)
     return found
@@ -193,45 +188,44 @@ def _after(more: _More, results: Sequence[Any], grads: list[Any]) -> Sequence[An
     return results
 
 
-def _leaf_hooks(leaf: Any, gradient: Any) -> Any:
-    extra = leaf._extra
+def _leaf_hooks(entry: list[Any]) -> None:
+    extra = entry[0]._extra
     if extra is not None and extra.hooks:
         for hook in tuple(extra.hooks.values()):
-            changed = hook(gradient)
+            changed = hook(entry[1])
             if changed is not None:
-                gradient = changed
-    return gradient
-
-
-def _own(storage: Any) -> int:
-    return getrefcount(storage)
+                entry[1] = changed
 
 
 class _Holder:
     __slots__ = ("_storage",)
 
 
-def _references_of_unshared() -> int:
+def _references_of_unshared() -> tuple[int, int]:
+    """What getrefcount says of an object held by one local variable, and of one held by one attribute."""
     holder = _Holder()
     holder._storage = object()
-    return _own(holder._storage)
+    storage = holder._storage
+    return getrefcount(holder), getrefcount(storage)
 
 
-_UNSHARED = _references_of_unshared()
+_TENSOR, _STORAGE = _references_of_unshared()
 
 
-def _accumulate(leaf: Any, gradient: Any, create_graph: bool) -> None:
-    """Add to `leaf.grad`. A fresh gradient becomes `.grad` itself if nobody else holds its memory."""
+def _accumulate(entry: list[Any], create_graph: bool) -> None:
+    """Add to a leaf's `.grad`, given [leaf, gradient]. A fresh gradient becomes `.grad` itself if nobody else holds it or its memory."""
+    gradient = entry.pop()
+    leaf = entry[0]
     have = leaf.grad
     if have is None:
         if create_graph:
             leaf._set_grad(gradient)
         else:
             storage = gradient._storage
-            layout = gradient._layout
-            unshared = getrefcount(storage) - 1 <= _UNSHARED + (1 if storage.pending else 0)
-            if unshared and layout.stride == leaf._layout.stride and layout.nbytes == storage.nbytes:
-                leaf._set_grad(gradient if gradient._node is None and not gradient._requires_grad else gradient.detach())
+            unshared = getrefcount(gradient) <= _TENSOR and getrefcount(storage) <= _STORAGE + (1 if storage.pending else 0)
+            lay = gradient._layout
+            if unshared and lay.stride == leaf._layout.stride and lay.nbytes == storage.nbytes and gradient._extra is None:
+                leaf._set_grad(gradient.detach() if gradient._requires_grad else gradient)
             else:
                 leaf._set_grad(gradient.detach().clone())
     elif create_graph:

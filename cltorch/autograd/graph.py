@@ -181,6 +181,8 @@ class Saved:
     def __init__(self, tensor: Any, own_slot: int = -1):
         self.slot = own_slot
         self.version = tensor._storage.version
+        if own_slot < 0 and tensor._extra is not None:
+            refuse_inference(tensor)
         self.tensor = tensor if own_slot < 0 else _make_tensor[0](tensor._storage, tensor._layout, False, None, 0)
         self.packed = self.unpack = None
         if state.hooks:
@@ -200,6 +202,14 @@ class Saved:
         if self.slot < 0:
             return t
         return _make_tensor[0](t._storage, t._layout, True, node, self.slot)
+
+
+def refuse_inference(tensor: Any) -> None:
+    """Raise RuntimeError if `tensor` was made in inference mode: it has no version that could be checked."""
+    if tensor._extra is not None and tensor._extra.inference:
+        raise RuntimeError(
+            "Inference tensors cannot be saved for backward. To work around you can make a clone to get a normal tensor and use it in autograd."
+        )
 
 
 def modified(tensor: Any, expected: int, node: Any, slot: int) -> RuntimeError:

@@ -31,9 +31,9 @@ def check_in_place(op: str, t: Any, gradient: bool) -> None:
             f"{op}: Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal tensor "
             "before doing inplace update."
         )
-    if not gradient or not state.grad:
-        return
     base = t._base
+    if not state.grad or not (gradient or (base is not None and base._requires_grad)):
+        return
     if t._requires_grad and t._node is None and (base is None or not base._requires_grad):
         raise RuntimeError(f"{op}: a leaf Variable that requires grad is being used in an in-place operation.")
     if base is not None:
