@@ -266,7 +266,7 @@ def _scatter(
     if not target.loop_limit:
         return (launch,)
     # such a device silently ends a long loop: go through the list in several launches
-    piece = max(1, target.loop_limit // 2 // (work.row_chunk * work.chunk))
+    piece = max(1, target.loop_limit // 4 // (work.row_chunk * work.chunk))
     args = launch.args
     return tuple(
         replace(launch, args=(*args[:-2], replace(args[-2], value=at), replace(args[-1], value=min(at + piece, length))))
@@ -423,8 +423,9 @@ def lower_index_put(
 
 
 def _holds(dtype: DType) -> str:
+    """C text on the element's bits: true for all but zero; a float's sign does not count."""
     if dtype.category == FLOAT:
-        return "(condition & 0x7fff) != 0" if dtype.itemsize == 2 else "condition != 0"
+        return f"(condition & {hex((1 << (8 * dtype.itemsize - 1)) - 1)}) != 0"
     return "condition != 0"
 
 
@@ -442,7 +443,7 @@ def _compact(
     def walk(name: str) -> Launch:
         counting = name == "count"
         parameters = Parameters(index)
-        parameters.read("mask", mask.dtype.storage, Input(_MASK_NUMBER[stage]))
+        parameters.read("mask", storage_of(mask.dtype), Input(_MASK_NUMBER[stage]))
         if not counting:
             if stage == "select":
                 parameters.read("other", storage_of(other.dtype), Input(0))
@@ -479,7 +480,7 @@ def _compact(
                 parameters.value("out_s1", out.stride[1])
                 parameters.values("size", mask.shape)
         body = render(
-            "compact", stage=name, group=group, parameters=parameters.text, I=index, T=mask.dtype.storage,
+            "compact", stage=name, group=group, parameters=parameters.text, I=index, T=storage_of(mask.dtype),
             holds=_holds(mask.dtype), other=not counting and other is not None, ndim=len(mask.shape),
             locate_row=locate("row", names, steps, index), locate_source=locate_source, wanted=False,
         )
