@@ -5,7 +5,7 @@ Gradient of the weight of a convolution, with the vector along OUTPUT CHANNELS k
 
 Algorithm. One work-item is one work-group. It owns NK*W channels k, `chunk` input channels c of one conv group, and some items; an item
 is some output rows of some images. Per item dy is transposed in registers into local memory as [pixel][NK*W] and the input rows are
-copied, zero-padded, into the slab [image][c][row][column]. A tile is TC channels x TR x TS taps x NK vectors of accumulators; per
+copied, zero-padded, into the slab [image][c][row][column], or read where they lie if nothing is padded (DIRECT). A tile is TC channels x TR x TS taps x NK vectors of accumulators; per
 pixel NK aligned vector loads, TC*TR*TS broadcasts, TC*TR*TS*NK multiply-adds. The sums stay in local memory as [c][tap][NK*W] until
 the last item and are transposed back when they are stored: by the epilogue, or, where several parts share an output, into
 scratch [part][k][c][tap], which conv_reduce adds up in a fixed order.
@@ -15,6 +15,7 @@ Launch: global (blocks * parts), local 1. Traffic: dy once per block of c, x onc
 <%
 M = NK * W
 TW = f"{T}{W}"
+SPACE = "__global" if DIRECT else "__local"
 shorter = [v for v in (8, 4) if v < W]
 places = [(i, j, s) for i in range(TC) for j in range(TR) for s in range(TS)]
 def acc(place, k):
@@ -30,18 +31,21 @@ void KERNEL(const __global ${AT} *restrict given, const __global ${BT} *restrict
             const ${INDEX} in_offset, const ${INDEX} in_n, const ${INDEX} in_c, const int in_h, const int in_rows, const int in_columns,
             const int images, const int out_rows, const int out_columns,
             const int items, const int items_per_part, const int blocks_of_rows, const int rows_per_block, const int images_per_item,
-            const int pitch, const int slab_rows, const int chunk, const int base_y, const int base_x, const int all_blocks)
+            const int pitch, const int slab_rows, const int chunk, const int base_y, const int base_x, const int all_blocks,
+            const int dilation)
 {
     const int block = get_global_id(0) % all_blocks, part = get_global_id(0) / all_blocks;
     const int c0 = block % c_blocks * chunk, k0 = block / c_blocks % k_blocks * ${M}, g = block / c_blocks / k_blocks;
     const int count = c_count - c0 < chunk ? c_count - c0 : chunk;
     const int held = (chunk + ${TC - 1}) / ${TC} * ${TC};
-    const int plane = slab_rows * pitch;
     const int last = (part + 1) * items_per_part < items ? (part + 1) * items_per_part : items;
+% if not DIRECT:
+    const int plane = slab_rows * pitch;
     const int column0 = base_x > 0 ? base_x : 0;
     const int column1 = in_columns < base_x + pitch ? in_columns : base_x + pitch;
     for (int i = 0; i < images_per_item * held; i++)
         for (int j = 0; j < plane; j++) slab[i * plane + j] = 0;
+% endif
     for (int i = 0; i < held * ${R * S * NK}; i++) sums[i] = 0;
 
     for (int item = part * items_per_part; item < last; item++) {
@@ -78,6 +82,7 @@ void KERNEL(const __global ${AT} *restrict given, const __global ${BT} *restrict
                         }
                     }
                 }
+% if not DIRECT:
             // ---- the slab: rows of the input channels, zero where they lie outside the image
             const __global ${BT} *source = in + in_offset + (n0 + n) * in_n + (g * c_count + c0) * in_c;
             if (column1 > column0)
@@ -99,8 +104,18 @@ void KERNEL(const __global ${AT} *restrict given, const __global ${BT} *restrict
                             for (; x < length; x++) to[x] = 0;
                         }
                     }
+% endif
         }
-        // ---- tiles
+% if DIRECT:
+        const __global ${T} *source = in + in_offset + n0 * in_n + (g * c_count + c0) * in_c + (y0 * ${SY} + base_y) * in_h + base_x;
+        const ${INDEX} plane = in_c, image_step = in_n;
+% else:
+        const __local ${T} *source = slab;
+        const int image_step = held * plane;
+% endif
+        // ---- tiles. The distance of tap columns is no constant in this text: compilers that see that a pixel is read again one
+        // iteration later carry it over in a register, and run out of registers.
+        const long apart = dilation;
         for (int c = 0; c < count; c += ${TC}) {
 % if TR < R:
             for (int r = 0; r < ${R}; r += ${TR}) {
@@ -117,10 +132,10 @@ void KERNEL(const __global ${AT} *restrict given, const __global ${BT} *restrict
                 for (int n = 0; n < some; n++)
                     for (int y = 0; y < rows; y++) {
                         const __local ${TW} *w = turned + (n * pixels + y * out_columns) * ${NK};
-                        const __local ${T} *p = slab + (n * held + c) * plane + (y * ${SY} + r * ${DY}) * pitch + s * ${DX};
+                        const ${SPACE} ${T} *p = source + n * image_step + c * plane + (y * ${SY} + r * ${DY}) * pitch + s * dilation;
 % for i in range(TC):
 % for j in range(TR):
-                        const __local ${T} *p${i}_${j} = p + ${i} * plane + ${j * DY} * pitch;
+                        const ${SPACE} ${T} *p${i}_${j} = p + ${f"(c + {i} < count ? {i} : 0)" if DIRECT and i else i} * plane + ${j * DY} * pitch;
 % endfor
 % endfor
                         for (int x = 0; x < out_columns; x++) {
@@ -128,7 +143,7 @@ void KERNEL(const __global ${AT} *restrict given, const __global ${BT} *restrict
                             const ${TW} w${k} = w[x * ${NK} + ${k}];
 % endfor
 % for place in places:
-                            { const ${T} v = p${place[0]}_${place[1]}[x * ${SX} + ${place[2] * DX}];
+                            { const ${T} v = p${place[0]}_${place[1]}[x * ${SX} + ${place[2]} * apart];
 % for k in range(NK):
                             ${acc(place, k)} += w${k} * v;
 % endfor

@@ -436,9 +436,9 @@ def _best_tile(rows: int, columns: int, vectors: int, registers: int) -> Pair:
 
 
 def _may_be_direct(p: _Problem, c: ConvConfig) -> bool:
-    """True for one tap without padding where tiles cover the rows exactly, so that nothing outside the input is read."""
-    n, _, h, w = p.out_shape
-    if p.taps != (1, 1) or p.y.base < 0 or p.x.base < 0 or p.given.dtype.storage != p.given.dtype.register or p.op != "conv":
+    """True where nothing is padded and tiles cover the rows exactly, so that nothing outside the input is read."""
+    _, _, h, w = p.out_shape
+    if p.op != "conv" or p.y.base < 0 or p.x.base < 0 or p.given.dtype.storage != p.given.dtype.register:
         return False
     return w % c.tile_x == 0 and h % c.rows == 0 and c.rows % c.tile_y == 0
 
@@ -715,10 +715,15 @@ def _weight_local(p: _WeightProblem, c: WeightConfig, size: int) -> tuple[int, i
     return (
         slab_rows,
         pitch,
-        (c.images * held * slab_rows * pitch + c.width) * size,
+        64 if _weight_direct(p) else (c.images * held * slab_rows * pitch + c.width) * size,
         (max(c.images * min(c.rows, h) * w * c.vectors, c.width) + c.width) * vector,
         (held * prod(p.taps) * c.vectors + c.width * c.vectors) * vector,
     )
+
+
+def _weight_direct(p: _WeightProblem) -> bool:
+    """True if the weight kernel of the channels form may read the input where it lies: nothing is padded, nothing to convert."""
+    return p.attrs[1] == (0, 0) and p.given.dtype.storage == p.given.dtype.register
 
 
 @lru_cache(maxsize=4096)
@@ -746,7 +751,7 @@ def choose_weight(p: _WeightProblem, target: Target) -> WeightConfig:
     wanted = 2 * target.compute_units
     rows = next((r for r in (h, 64, 32, 16, 8, 4, 2, 1) if r <= h and r * w <= 320), 1)
     images = max(1, min(n, 256 // (rows * w))) if rows == h else 1
-    chunk = min(p.c_count, 32)
+    chunk = min(p.c_count, max(32, 256 // prod(p.taps)))
     while chunk > 1 and k_blocks * _ceil(p.c_count, chunk) < wanted:
         chunk = _ceil(chunk, 2)
     while True:
@@ -777,7 +782,7 @@ def choose_weight_pixels(p: _WeightProblem, target: Target) -> WeightConfig | No
     """
     size = 8 if p.grad.dtype.register == "double" else 4
     width = max(2, min(16, target.vector_width * 4 // size))
-    registers = 30 if target.vector_width >= 16 else 14
+    registers = 24 if target.vector_width >= 16 else 12
     stride, _, dilation, _, _ = p.attrs
     n, _, h, w = p.grad.shape
     r, s = p.taps
@@ -826,7 +831,7 @@ def _best_taps(taps: Pair, channels: int, vectors: int, registers: int) -> tuple
     for tr, ts in [(r, s)] + [(1, t) for t in range(s, 0, -1) if s % t == 0]:
         for tc in range(1, min(channels, 12) + 1):
             places = tc * tr * ts
-            if places * vectors > registers or tc * tr > 12:
+            if places * vectors > registers or tc * tr > 8:
                 continue
             cycles = max(places * vectors / 2, (places + vectors) / 2, 4.0) + 0.5
             cost = cycles * _ceil(channels, tc) * (r // tr) * (s // ts)
@@ -858,6 +863,7 @@ def _lower_weight_channels(p: _WeightProblem, c: WeightConfig, target: Target, e
     r, s = p.taps
     operands = _epilogue_layouts(epilogue)
     index = _index_type(grad, given, *operands)
+    direct = _weight_direct(p)
     reduced = c.parts > 1 or not all(_contiguous(some, 1) for some in operands)
     items = _ceil(n, c.images) * _ceil(h, c.rows)
     per_part = _ceil(items, c.parts)
@@ -875,7 +881,7 @@ def _lower_weight_channels(p: _WeightProblem, c: WeightConfig, target: Target, e
         includes = finish.includes
     body = render(
         "conv_weight", T=dtype.register, AT=dtype.storage, BT=given.dtype.storage, W=c.width, NK=c.vectors, TC=c.tile_c, TR=c.tile_r,
-        TS=c.tile_s, R=r, S=s, SY=stride[0], SX=stride[1], DY=dilation[0], DX=dilation[1], INDEX=index,
+        TS=c.tile_s, R=r, S=s, SY=stride[0], SX=stride[1], DY=dilation[0], INDEX=index, DIRECT=direct,
         aload=_loader(dtype), bload=_loader(given.dtype), store=store, epilogue_parameters=parameters,
     )  # fmt: skip
     k_blocks, c_blocks = _ceil(p.k_count, c.vectors * c.width), _ceil(p.c_count, c.chunk)
@@ -886,7 +892,8 @@ def _lower_weight_channels(p: _WeightProblem, c: WeightConfig, target: Target, e
         (index, given.offset), (index, given.stride[0]), (index, given.stride[1]), ("int", given.stride[2]),
         ("int", given.shape[2]), ("int", given.shape[3]), ("int", n), ("int", h), ("int", w),
         ("int", items), ("int", per_part), ("int", _ceil(h, c.rows)), ("int", c.rows), ("int", c.images),
-        ("int", pitch), ("int", slab_rows), ("int", c.chunk), ("int", -padding[0]), ("int", -padding[1]), ("int", blocks),
+        ("int", given.stride[2] if direct else pitch), ("int", slab_rows), ("int", c.chunk), ("int", -padding[0]), ("int", -padding[1]), ("int", blocks),
+        ("int", dilation[1]),
     ]  # fmt: skip
     args = (Input(0), Input(1), *extra, *(Local(nbytes) for nbytes in local), *(Value(t, v) for t, v in numbers))
     traffic = float(grad.nbytes + given.nbytes + p.elements * size)
