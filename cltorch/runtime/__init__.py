@@ -19,7 +19,7 @@ from . import discovery
 from .device import Device, read_target, version_of
 from .launch import BoundLaunch
 from .null import NullDevice
-from .opencl import cl
+from .opencl import cl, process
 from .pool import Block, Pool
 from .profiler import Peak, Profiler, Summary, Timing
 from .program import KernelHandle
@@ -93,6 +93,7 @@ def _find() -> list[Device]:
             )
             found.append((key, len(found), Device(handle, target, handle.vendor.strip())))
     found.sort(key=lambda entry: entry[:2])
+    process.keep(found)  # some drivers have threads by now
     for index, (_, _, device) in enumerate(found):
         device.index = index
     return [device for _, _, device in found]
@@ -123,6 +124,7 @@ def get_device(spec: str | int | None = None) -> Device:
         if _null is None:
             _null = NullDevice()
         return _null
+    process.refuse_if_forked()
     every = devices()
     if not every:
         raise DeviceError(_no_device())

@@ -201,6 +201,12 @@ class Device:
             total = host if self.shares_memory else min(total, host)
         return int(total * _BUDGET_SHARE)
 
+    def fault(self, error: BaseException, doing: str) -> BaseException:
+        """A driver's exception as a DeviceError that says what failed `doing`; any other exception unchanged."""
+        if self.type == "null" or not isinstance(error, cl.Error):
+            return error
+        return DeviceError(f"{self.spec} ({self.name}, {self.target.driver}): {doing}: {error}")
+
     # ---- what the null device replaces
 
     def create_queue(self, profiling: bool) -> Any:
@@ -261,7 +267,9 @@ class Device:
 
 def _pages(nbytes: int) -> np.ndarray:
     """Zeroed, page-aligned memory; in huge pages where there is enough of it, which halves the cost of first touch."""
-    pages = mmap.mmap(-1, nbytes)
+    # Private, not shared: a forked child must never write into its parent's memory.
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    pages = mmap.mmap(-1, nbytes, **private)
     if nbytes >= _HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):
             pages.madvise(mmap.MADV_HUGEPAGE)

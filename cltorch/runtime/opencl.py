@@ -24,11 +24,7 @@ class _LazyModule:
     """pyopencl, imported at the first attribute access."""
 
     def __getattr__(self, name: str) -> Any:
-        if process.forked:
-            raise DeviceError(
-                "this process was forked from one that uses OpenCL: drivers do not survive a fork. "
-                "Start workers with the 'spawn' method, or keep device work out of them"
-            )
+        process.refuse_if_forked()
         value = getattr(_load(), name)
         setattr(self, name, value)
         return value
@@ -58,6 +54,14 @@ class Process:
         # One reference too many: the driver's objects are not released even when the interpreter takes its modules
         # down.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.kept))
+
+    def refuse_if_forked(self) -> None:
+        """Raise where devices belong to the process that this one was forked from."""
+        if self.forked:
+            raise DeviceError(
+                "this process was forked from one that uses OpenCL: drivers do not survive a fork. "
+                "Start workers with the 'spawn' method, or keep device work out of them"
+            )
 
     def keep(self, root: Any) -> None:
         """Never release `root`, and what it refers to, in a forked child."""

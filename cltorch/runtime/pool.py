@@ -46,16 +46,18 @@ _SEGMENT_STEP = 2 * MIB
 
 _LIVE, _BINNED, _FREE, _PENDING = range(4)
 _PENDING_CHECKS = 4  # per allocation on the hot path
+_SUBS_KEPT = 4096  # buffers of parts remembered per span
 
 
 class _Segment:
     """One driver allocation."""
 
-    __slots__ = ("arena", "buffer", "first", "memory", "nbytes", "small")
+    __slots__ = ("address", "arena", "buffer", "first", "memory", "nbytes", "small")
 
     def __init__(self, arena: _Arena | None, buffer: Any, memory: np.ndarray | None, nbytes: int, small: bool) -> None:
         self.arena = arena
         self.buffer = buffer
+        self.address = memory.ctypes.data if memory is not None else 0
         self.memory = memory  # the bytes as the host sees them, or None
         self.nbytes = nbytes
         self.small = small
@@ -65,7 +67,7 @@ class _Segment:
 class _Span:
     """A range of a segment, linked with its neighbours."""
 
-    __slots__ = ("after", "before", "buffer", "label", "nbytes", "offset", "segment", "state")
+    __slots__ = ("after", "before", "buffer", "label", "nbytes", "offset", "segment", "state", "subs", "uses")
 
     def __init__(self, segment: _Segment, offset: int, nbytes: int) -> None:
         self.segment = segment
@@ -74,8 +76,10 @@ class _Span:
         self.before: _Span | None = None
         self.after: _Span | None = None
         self.buffer: Any = None
+        self.subs: dict[tuple[int, int], Any] | None = None  # buffers of parts; kept from block to block
         self.state = _FREE
         self.label = ""
+        self.uses: set[Stream] | None = None  # other streams that use the block
 
     def key(self) -> tuple[int, int, int]:
         return (self.nbytes, id(self.segment), self.offset)
@@ -152,7 +156,7 @@ class _Arena:
 def _swallow(left: _Span, right: _Span) -> None:
     """Extend `left` by its right neighbour, which ceases to be."""
     left.nbytes += right.nbytes
-    left.buffer = right.buffer = None
+    left.buffer = right.buffer = left.subs = right.subs = None
     left.after = right.after
     if right.after is not None:
         right.after.before = left
@@ -176,13 +180,11 @@ class Block:
         nbytes: bytes asked for.
     """
 
-    __slots__ = ("__weakref__", "_pool", "_span", "_subs", "_uses", "buffer", "nbytes")
+    __slots__ = ("__weakref__", "_pool", "_span", "buffer", "nbytes")
 
     def __init__(self, pool: Pool, span: _Span, nbytes: int) -> None:
         self._pool = pool
         self._span: _Span | None = span
-        self._uses: set[Stream] | None = None
-        self._subs: dict[tuple[int, int], Any] | None = None
         self.buffer: Any = span.buffer
         self.nbytes = nbytes
 
@@ -201,9 +203,9 @@ class Block:
         span = self._open()
         arena = span.segment.arena
         if arena is None or arena.stream is not stream:
-            if self._uses is None:
-                self._uses = set()
-            self._uses.add(stream)
+            if span.uses is None:
+                span.uses = set()
+            span.uses.add(stream)
 
     def sub(self, offset: int, nbytes: int) -> Any:
         """The buffer of `nbytes` from `offset`, made once.
@@ -211,11 +213,11 @@ class Block:
         `offset` must be a multiple of `target.address_alignment`.
         """
         key = (offset, nbytes)
-        if self._subs is None:
-            self._subs = {}
-        found = self._subs.get(key)
+        span = self._open()
+        if span.subs is None or len(span.subs) >= _SUBS_KEPT:
+            span.subs = {}
+        found = span.subs.get(key)
         if found is None:
-            span = self._open()
             if offset < 0 or nbytes < 0 or offset + nbytes > max(self.nbytes, 1):
                 raise DeviceError(f"Block.sub: got bytes {offset} to {offset + nbytes}, wanted a part of {self.nbytes}")
             alignment = self._pool.device.target.address_alignment
@@ -225,7 +227,7 @@ class Block:
                 found = self.buffer
             else:
                 found = span.segment.buffer.get_sub_region(span.offset + offset, max(nbytes, 1))
-            self._subs[key] = found
+            span.subs[key] = found
         return found
 
     def host(self, dtype: Any, count: int, offset_bytes: int = 0) -> np.ndarray | None:
@@ -235,8 +237,8 @@ class Block:
         caller waits for the kernels that write the block before it reads, and for all that use it before it writes.
         """
         span = self._open()
-        memory = span.segment.memory
-        if memory is None:
+        segment = span.segment
+        if segment.memory is None:
             return None
         dtype = np.dtype(dtype)
         if offset_bytes < 0 or offset_bytes + count * dtype.itemsize > self.nbytes:
@@ -245,7 +247,7 @@ class Block:
             )
         if count == 0:
             return np.empty(0, dtype)
-        address = memory.ctypes.data + span.offset + offset_bytes
+        address = segment.address + span.offset + offset_bytes
         interface = {"shape": (count,), "typestr": dtype.str, "data": (address, False), "version": 3}
         return np.asarray(_Lease(self, interface))
 
@@ -258,16 +260,16 @@ class Block:
         """Give the memory back now. A second call does nothing."""
         span = self._span
         if span is not None:
-            self._span = self.buffer = self._subs = None
-            self._pool._returned.append((span, self._uses))
+            self._span = self.buffer = None
+            self._pool._returned.append(span)
 
     def __del__(self, _process: Process = process) -> None:
         span = self._span
         if span is not None:
             if _process.forked:
-                _process.keep((self.buffer, self._subs, span))
+                _process.keep((self.buffer, span))
             else:
-                self._pool._returned.append((span, self._uses))
+                self._pool._returned.append(span)
 
     def __repr__(self) -> str:
         state = "released" if self._span is None else f"{self.nbytes} bytes"
@@ -279,16 +281,17 @@ class Pool:
 
     def __init__(self, device: Device) -> None:
         self.device = device
+        self._process = process
         self.granule = max(512, device.target.address_alignment)
         self.budget = settings.memory_limit * MIB or device.memory_budget()
         self._lock = threading.Lock()
         self._arenas: dict[Stream | None, _Arena] = {}
-        self._returned: deque[tuple[_Span, set[Stream] | None]] = deque()
+        self._returned: deque[_Span] = deque()
         self._pending: deque[tuple[_Span, list[Any]]] = deque()
         self._reserved = self._reserved_peak = 0
         self._allocated = self._allocated_peak = 0
         self._adopted = 0
-        self._live = self._allocations = self._misses = 0
+        self._releases = self._allocations = self._misses = 0
         self._segments_made = self._retries = self._ooms = 0
 
     # ---- allocation
@@ -315,6 +318,8 @@ class Pool:
             size = -(-nbytes // granule) * granule or granule
         else:
             size = -(-nbytes // _LARGE_STEP) * _LARGE_STEP
+        if self._process.forked and self.device.type != "null":
+            self._process.refuse_if_forked()
         with self._lock:
             if self._returned:
                 self._collect()
@@ -335,7 +340,6 @@ class Pool:
                     arena.insert(span)
                     raise
             span.state = _LIVE
-            self._live += 1
             self._allocations += 1
             self._allocated += size
             if self._allocated > self._allocated_peak:
@@ -362,7 +366,7 @@ class Pool:
                 span.after.before = rest
             span.after = rest
             span.nbytes = size
-            span.buffer = None
+            span.buffer = span.subs = None
             arena.insert(rest)
         return span
 
@@ -418,17 +422,18 @@ class Pool:
         """Take back what was released since the last time."""
         returned = self._returned
         while returned:
-            span, uses = returned.popleft()
+            span = returned.popleft()
             arena = span.segment.arena
             if arena is None:
                 self._adopted -= span.nbytes
             else:
                 self._allocated -= span.nbytes
-                self._live -= 1
+                self._releases += 1
             if span.label:
                 span.label = ""
+            uses = span.uses
             if uses:
-                span.state = _PENDING
+                span.state, span.uses = _PENDING, None
                 self._pending.append((span, [stream.marker() for stream in uses]))
             elif arena is not None:
                 self._bin(arena, span)
@@ -499,16 +504,14 @@ class Pool:
         """
         memory = array.reshape(-1).view(np.uint8)
         span = _Span(_Segment(None, buffer, memory, array.nbytes, False), 0, array.nbytes)
-        span.buffer, span.state = buffer, _LIVE
+        span.buffer, span.state, span.uses = buffer, _LIVE, uses
         with self._lock:
             if self._returned:
                 self._collect()
             if self._pending:
                 self._reap(_PENDING_CHECKS)
             self._adopted += array.nbytes
-        block = Block(self, span, array.nbytes)
-        block._uses = uses
-        return block
+        return Block(self, span, array.nbytes)
 
     # ---- what is where
 
@@ -525,7 +528,7 @@ class Pool:
                 "reserved_bytes.all.peak": self._reserved_peak,
                 "active_bytes.all.current": self._allocated + waiting,
                 "adopted_bytes.all.current": self._adopted,
-                "allocation.all.current": self._live,
+                "allocation.all.current": self._allocations - self._releases,
                 "allocation.all.allocated": self._allocations,
                 "segment.all.current": segments,
                 "segment.all.allocated": self._segments_made,
@@ -565,7 +568,7 @@ class Pool:
             cause = f"the budget is {_show(self.budget)}"
         return OutOfMemoryError(
             f"{device.spec} ({device.name}) is out of memory: {_show(size)} were asked for, {cause}; reserved "
-            f"{_show(self._reserved)}, of which {_show(self._allocated)} are in use by {self._live} blocks and "
+            f"{_show(self._reserved)}, of which {_show(self._allocated)} are in use by {len(live)} blocks and "
             f"{_show(self._reserved - self._allocated)} are cached (peak in use {_show(self._allocated_peak)}). "
             f"The largest blocks in use: {held or 'none'}. Use a smaller batch, drop tensors you no longer need, or "
             f"raise CLTORCH_MEMORY_LIMIT_MB"

@@ -39,18 +39,18 @@ class Event:
         enable_timing: the point has a time, for `elapsed_time`.
     """
 
-    __slots__ = ("_event", "_quirk_wait", "enable_timing")
+    __slots__ = ("_event", "_spins", "enable_timing")
 
     def __init__(self, enable_timing: bool = False) -> None:
         self.enable_timing = enable_timing
         self._event: Any = None
-        self._quirk_wait = "finish"
+        self._spins = False
 
     def record(self, stream: Stream) -> None:
         """Mark the point that `stream` has reached."""
         if self.enable_timing:
             stream.enable_profiling()
-        self._quirk_wait = stream.device.quirks.wait
+        self._spins = stream.device.quirks.spin
         self._event = stream.marker()
 
     def wait(self, stream: Stream) -> None:
@@ -66,7 +66,7 @@ class Event:
         """Block the host until the point is reached."""
         if self._event is None:
             return
-        if self._quirk_wait == "spin":
+        if self._spins:
             _spin(self._event)
         self._event.wait()
 
@@ -140,14 +140,10 @@ class Stream:
 
     def synchronize(self) -> None:
         """Block the host until all work enqueued so far is done."""
-        wait = self.device.quirks.wait
-        if wait == "finish":
+        if self.device.quirks.wait == "event":
+            self.marker().wait()
+        else:
             self.queue.finish()
-            return
-        event = self.marker()
-        if wait == "spin" and _spin(event):
-            return
-        event.wait()
 
     def query(self) -> bool:
         """Whether all work enqueued so far is done; False also where a busy driver does not say so at once."""

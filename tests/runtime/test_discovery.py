@@ -122,16 +122,25 @@ from cltorch import runtime
 device = runtime.get_device()
 block = device.upload(np.arange(4, dtype=np.float32))
 device.stream.synchronize()
+view = block.host(np.float32, 4)
 child = os.fork()
 if child == 0:
     try:
         del block
         gc.collect()
         try:
-            runtime.get_device().pool.allocate(1 << 30)
+            runtime.get_device()
             os._exit(3)
         except runtime.DeviceError as error:
             assert "forked" in str(error), error
+        for use in (lambda: device.pool.allocate(16), lambda: device.upload(np.zeros(4)), device.stream.marker):
+            try:
+                use()
+                os._exit(4)
+            except runtime.DeviceError as error:
+                assert "forked" in str(error), error
+        if view is not None:
+            view[:] = -1  # private to the child
         runtime.get_device("null").pool.allocate(10)
     except BaseException as error:
         print(repr(error), file=sys.stderr)
@@ -154,7 +163,7 @@ def test_a_forked_child_neither_uses_nor_frees_devices(tmp_path: Path, end: str)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_forked_before_the_first_device_may_use_it(tmp_path: Path) -> None:
     code = (
-        "import os\nimport numpy as np\nfrom cltorch import runtime\nchild = os.fork()\n"
+        "import os\nimport numpy as np\nfrom cltorch import runtime\nruntime.get_device('null')\nchild = os.fork()\n"
         "d = runtime.get_device()\nassert d.download(d.upload(np.ones(2, np.uint8))).tolist() == [1, 1]\n"
         "if child == 0:\n    os._exit(0)\nassert os.waitpid(child, 0)[1] == 0\nprint('ok')"
     )
