@@ -23,7 +23,7 @@ void KERNEL(const __global ${T} *restrict partial${epilogue_parameters}, const i
     for (; at < last; at++) {
         ${T} value = partial[at];
         for (int i = 1; i < parts; i++) value += partial[i * elements + at];
-% if W > 1:
+% if FLAT:
         const ${INDEX} x = at;
 % else:
         const int x = at % d3, y = at / d3 % d2, c = at / d3 / d2 % d1, n = at / d3 / d2 / d1;

@@ -595,6 +595,57 @@ def _plain_launch(
     return Lowered((Launch(source, args, (_up(_ceil(elements, grain), local),), flops, 0.0),))
 
 
+def _gemm_launch(
+    op: str, weight: bool, a: Layout, a_steps: tuple[int, int, int, int], b: Layout, counts: tuple[int, int, int], columns: int,
+    reduction: int, parts: int, place: tuple[int, ...], tap_rows: tuple[int, ...], tap_columns: tuple[int, ...], s: int,
+    out: tuple[int, int, int, int], inputs: Pair, finish: _Finish | None, flops: float, index: str,
+) -> Launch:  # fmt: skip
+    """One launch of conv_gemm; without `finish` it stores to Scratch(0)."""
+    groups, m_count, q_count = counts
+    if finish is None:
+        taps = tap_rows[2] * s
+        parameters = f", __global {a.dtype.register} *partial, const {index} elements"
+        store = f"partial[part * (long)elements + (n * (long)q_count + c) * {taps} + y * S + x] = value;"
+        extra: tuple[Argument, ...] = (Scratch(0), Value(index, groups * m_count * columns))
+        includes: tuple[str, ...] = ()
+    else:
+        parameters, store, extra, includes = finish.text(), finish.store(1), tuple(finish.args), ()
+        includes = finish.includes
+    body = render(
+        "conv_gemm", T=a.dtype.register, AT=a.dtype.storage, BT=b.dtype.storage, INDEX=index, WEIGHT=weight, aload=_loader(a.dtype),
+        bload=_loader(b.dtype), store={1: store}, epilogue_parameters=parameters,
+    )  # fmt: skip
+    share = _up(_ceil(reduction, parts), 16)
+    numbers = [
+        ("int", groups), ("int", m_count), ("int", q_count), (index, columns), (index, reduction), (index, share),
+        (index, a.offset), *((index, step) for step in a_steps),
+        (index, b.offset), (index, b.stride[0]), (index, b.stride[1]), (index, b.stride[2]), ("int", b.shape[2]), ("int", b.shape[3]),
+        *(("int", v) for v in (*place, *tap_rows, *tap_columns, s, *out)),
+    ]  # fmt: skip
+    args = (Input(inputs[0]), Input(inputs[1]), *extra, *(Value(t, v) for t, v in numbers))
+    source = KernelSource(op, body, includes, (256, 1, 1))
+    return Launch(source, args, (256 * _ceil(columns, 64), _ceil(m_count, 64), groups * parts), flops, float(a.nbytes + b.nbytes))
+
+
+def _lower_gemm(p: _Problem, epilogue: Epilogue) -> Lowered:
+    """One launch per phase: the residue classes of output positions modulo the stride, of which a forward pass has one."""
+    n, _, h, w = p.out_shape
+    index = _index_type(p.given, p.weight, *_epilogue_layouts(epilogue))
+    launches = []
+    for by, (r0, dr, nr, a0, da) in p.y.phases:
+        for bx, (s0, ds, ns, b0, db) in p.x.phases:
+            rows, length = _ceil(h - by, p.y.out_step), _ceil(w - bx, p.x.out_step)
+            if rows <= 0 or length <= 0:
+                continue
+            launches.append(_gemm_launch(
+                p.op, False, p.weight, (p.w_m, p.w_q, 0, p.w_g), p.given, (p.groups, p.m_count, p.q_count), n * rows * length,
+                p.q_count * nr * ns, 1, (rows, length, p.y.in_step, p.x.in_step), (r0, dr, nr, a0 + p.y.base, da),
+                (s0, ds, ns, b0 + p.x.base, db), p.taps[1], (p.y.out_step, p.x.out_step, by, bx), (1, 0), _Finish(epilogue, index),
+                p.flops / len(p.y.phases) / len(p.x.phases), index,
+            ))  # fmt: skip
+    return Lowered(tuple(launches))
+
+
 def _lower_plain(p: _Problem, target: Target, epilogue: Epilogue) -> Lowered:
     direction = "forward" if p.op == "conv" else "input"
     return _plain_launch(
@@ -609,7 +660,7 @@ def choose(p: _Problem, target: Target, overlap: bool = True) -> ConvConfig:
     On CPUs vectors run along whichever of output channels and pixels of a row fills more lanes, at equal filling along channels.
     """
     if target.kind != "cpu" or target.vector_width <= 1:
-        return ConvConfig("plain")
+        return ConvConfig("gemm" if target.max_work_group >= 256 else "plain")
     width = target.vector_width if p.given.dtype.register == "float" else max(2, target.vector_width // 2)
     w = p.out_shape[3]
     columns = 1.0 if w >= width and overlap else w / _up(w, width)
@@ -634,6 +685,8 @@ def _lower(op: str, inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], att
         return _lower_channels(p, config, epilogue)
     if config.form == "pixels":
         return _lower_pixels(p, config, epilogue)
+    if config.form == "gemm":
+        return _lower_gemm(p, epilogue)
     return _lower_plain(p, target, epilogue)
 
 
@@ -735,7 +788,11 @@ def choose_weight(p: _WeightProblem, target: Target) -> WeightConfig:
     20 million multiply-adds that would leave cores idle.
     """
     if target.kind != "cpu" or target.vector_width <= 1:
-        return WeightConfig("plain")
+        if target.max_work_group < 256:
+            return WeightConfig("plain")
+        tiles = p.groups * _ceil(p.k_count, 64) * _ceil(p.c_count * prod(p.taps), 64)
+        pixels = p.grad.shape[0] * p.grad.shape[2] * p.grad.shape[3]
+        return WeightConfig("gemm", parts=max(1, min(_ceil(8 * target.compute_units, tiles), pixels // 512)))
     lanes = target.vector_width if p.grad.dtype.register == "float" else max(2, target.vector_width // 2)
     filled = p.grad.shape[3] / _up(p.grad.shape[3], lanes)
     if p.k_count <= 12 and 0.9 * filled > p.k_count / _up(p.k_count, lanes):
@@ -958,7 +1015,7 @@ def _reduce_launch(elements: int, parts: int, dtype: DType, target: Target, epil
     width = max(2, min(16, target.vector_width * 4 // size)) if flat and target.kind == "cpu" else 1
     local = 64 if target.kind == "gpu" else 1
     body = render(
-        "conv_reduce", LOCAL=local, T=dtype.register, W=width, INDEX=index, store=finish.stores((width, 1)),
+        "conv_reduce", LOCAL=local, T=dtype.register, W=width, FLAT=flat, INDEX=index, store=finish.stores((width, 1)),
         epilogue_parameters=finish.text(),
     )  # fmt: skip
     grain = 1 if local > 1 else _up(max(256, _ceil(elements, 16 * target.compute_units)), 16)
@@ -968,6 +1025,24 @@ def _reduce_launch(elements: int, parts: int, dtype: DType, target: Target, epil
     args = (Scratch(0), *finish.args, *(Value(t, v) for t, v in numbers))
     source = KernelSource("conv_reduce", body, finish.includes, (local,))
     return Launch(source, args, (_up(_ceil(elements, grain), local),), float(elements * (parts - 1)), float(elements * (parts + 1) * size))
+
+
+def _lower_weight_gemm(p: _WeightProblem, c: WeightConfig, target: Target, epilogue: Epilogue) -> Lowered:
+    grad, given = p.grad, p.given
+    stride, padding, dilation, _, _ = p.attrs
+    n, _, h, w = grad.shape
+    r, s = p.taps
+    index = _index_type(grad, given, *_epilogue_layouts(epilogue))
+    parts = _ceil(n * h * w, _up(_ceil(n * h * w, c.parts), 16))
+    launch = _gemm_launch(
+        "conv_weight", True, grad, (grad.stride[0], grad.stride[1], grad.stride[2], 0), given, (p.groups, p.k_count, p.c_count),
+        p.c_count * r * s, n * h * w, parts, (h, w, *stride), (0, 1, r, -padding[0], dilation[0]), (0, 1, s, -padding[1], dilation[1]), s,
+        (1, 1, 0, 0), (0, 1), _Finish(epilogue, index) if parts == 1 else None, p.flops, index,
+    )  # fmt: skip
+    if parts == 1:
+        return Lowered((launch,))
+    size = 8 if grad.dtype.register == "double" else 4
+    return Lowered((launch, _reduce_launch(p.elements, parts, grad.dtype, target, epilogue)), (parts * p.elements * size,))
 
 
 def _lower_weight_plain(p: _WeightProblem, target: Target, epilogue: Epilogue) -> Lowered:
@@ -997,4 +1072,6 @@ def lower_conv_weight(
         return _lower_weight_channels(p, config, target, epilogue)
     if config.form == "pixels":
         return _lower_weight_pixels(p, config, target, epilogue)
+    if config.form == "gemm":
+        return _lower_weight_gemm(p, config, target, epilogue)
     return _lower_weight_plain(p, target, epilogue)
