@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import os
 import site
 import sys
@@ -21,7 +20,7 @@ from ..config import cache_directory
 
 _SYSTEM_VENDORS = Path("/etc/OpenCL/vendors")
 _INTEL_LIBRARY = "libintelocl.so"
-_INTEL_WHEEL = "intel-opencl-rt"
+_INTEL_RECORD = "intel_opencl_rt-*.dist-info/RECORD"
 
 # CPU runtimes from fast to slow; a GPU always comes before a CPU.
 _CPU_RANK = ("intel", "amd", "pocl", "apple", "rusticl", "clover", "oclgrind")
@@ -44,15 +43,13 @@ def _intel_library() -> Path | None:
         candidate = Path(prefix) / "lib" / _INTEL_LIBRARY
         if candidate.is_file():
             return candidate.resolve()
-    try:
-        files = importlib.metadata.files(_INTEL_WHEEL) or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    for file in files:
-        if file.name == _INTEL_LIBRARY:
-            located = Path(str(file.locate()))
-            if located.is_file():
-                return located.resolve()
+    for entry in sys.path:  # a wheel elsewhere (pip --target): its RECORD lists paths relative to the entry
+        for record in sorted(Path(entry or ".").glob(_INTEL_RECORD)):
+            for line in record.read_text(encoding="utf-8", errors="replace").splitlines():
+                file = line.partition(",")[0]
+                candidate = record.parent.parent / file
+                if file.endswith(f"/{_INTEL_LIBRARY}") and candidate.is_file():
+                    return candidate.resolve()
     return None
 
 

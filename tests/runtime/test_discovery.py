@@ -89,6 +89,23 @@ def test_bootstrap_keeps_system_drivers_and_drops_dangling_ones(
     assert discovery.bootstrap(vendors) is None
 
 
+def test_the_intel_wheel_is_found_by_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = tmp_path / "data" / "lib" / "libintelocl.so"
+    library.parent.mkdir(parents=True)
+    library.write_text("")
+    packages = tmp_path / "packages"
+    (packages / "intel_opencl_rt-2026.2.dist-info").mkdir(parents=True)
+    record = packages / "intel_opencl_rt-2026.2.dist-info" / "RECORD"
+    record.write_text("../data/lib/libother.so,,\n../data/lib/libintelocl.so,sha256=x,1\n")
+    for name in ("prefix", "base_prefix"):
+        monkeypatch.setattr(sys, name, str(tmp_path / "nowhere"))
+    monkeypatch.setattr(discovery.site, "USER_BASE", None)
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "absent"), str(packages)])
+    assert discovery._intel_library() == library
+    library.unlink()
+    assert discovery._intel_library() is None
+
+
 def test_ranking() -> None:
     rank = discovery.rank
     order = [
