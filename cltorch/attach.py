@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from . import fast
+from .autograd.probe import Probe
 from .dispatch import apply, apply_
 from .ops.table import POINTWISE, TABLE, Op
-from .tensor import Tensor
+from .tensor import Tensor, from_array
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -69,7 +70,9 @@ def _attach_operators(op: Op, operator: str) -> None:
 
 def _reflected(op: Op) -> Callable[..., Any]:
     def method(self: Tensor, other: Any) -> Any:
-        if not isinstance(other, (bool, int, float, Tensor, np.generic)):
+        if isinstance(other, np.ndarray):
+            other = from_array(other, device=self.device)
+        elif not isinstance(other, (bool, int, float, Tensor, np.generic, Probe)):
             return NotImplemented
         return apply(op, (other, self))
 
@@ -78,7 +81,9 @@ def _reflected(op: Op) -> Callable[..., Any]:
 
 def _augmented(op: Op) -> Callable[..., Any]:
     def method(self: Tensor, other: Any) -> Any:
-        if not isinstance(other, (bool, int, float, Tensor, np.generic)):
+        if isinstance(other, np.ndarray):
+            other = from_array(other, device=self.device)
+        elif not isinstance(other, (bool, int, float, Tensor, np.generic)):
             return NotImplemented
         return apply_(op, self, (other,))
 

@@ -6,7 +6,6 @@ Floor 6. All are recorded as pointwise copies into views of a fresh storage, so 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,13 @@ from .autograd.graph import CallNode, ManyNode, Node, connect
 from .autograd.modes import state
 from .device import device as Device
 from .device import storage_device
-from .dispatch import can_cast, cast, copy_into, empty, fill_into, full, resize, result_stride, store_out
+from .dispatch import cast, copy_into, empty, fill_into, full, resize, result_stride, store_out
 from .dtypes import FLOAT, DType
 from .engine import Storage, read
 from .engine import write as write_values
-from .shapes import Layout, broadcast, contiguous_stride, layout, wrap_dim
+from .shapes import Layout, contiguous_stride, layout, wrap_dim
 from .tensor import Tensor, from_array, make
-from .views import _no_grad, _shape_argument
+from .views import _shape_argument
 
 
 class memory_format:
@@ -237,7 +236,16 @@ class CopyNode(Node):
             return (first, None)
         if g._layout.dtype is not self.dtype:
             g = cast(g, self.dtype)
-        return (first, g.sum_to_size(self.shape))
+        extra = len(self.shape) - len(g._layout.shape)
+        return (first, g.reshape(self.shape) if extra > 0 else g.sum_to_size(self.shape))
+
+
+def _check_fits(shape: tuple[int, ...], given: tuple[int, ...]) -> None:
+    pad = len(shape) - len(given)
+    if pad < 0 and any(n != 1 for n in given[:-pad]) or any(a != b and b != 1 for a, b in zip(shape[::-1], given[::-1])):
+        raise RuntimeError(
+            f"copy_: output with shape {list(shape)} doesn't match the broadcast shape of a source of size {list(given)}"
+        )
 
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
@@ -254,11 +262,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
             "copy_: unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() the "
             "tensor before performing the operation."
         )
-    if broadcast("copy_", lay.shape, src._layout.shape) != lay.shape:
-        raise RuntimeError(
-            f"copy_: The size of tensor a {list(lay.shape)} must match the size of tensor b {list(src._layout.shape)}: output with shape "
-            f"{list(lay.shape)} doesn't match the broadcast shape"
-        )
+    _check_fits(lay.shape, src._layout.shape)
     if src is self or (src._storage is self._storage and src._layout is lay):
         return self
     value = src
@@ -266,6 +270,8 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
         value = _moved(value.detach(), self._storage.device, value._layout.dtype)
     elif value._storage is self._storage:
         value = clone(value.detach())
+    if len(value._layout.shape) > len(lay.shape):
+        value = value.detach().view(value._layout.shape[len(value._layout.shape) - len(lay.shape) :])  # type: ignore[attr-defined]
     copy_into(self._storage, lay, value)
     self._bump()
     if gradient and lay.dtype.category == FLOAT:
@@ -374,7 +380,9 @@ def _joined(name: str, tensors: Any) -> list[Tensor]:
         raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
     found = list(tensors)
     if not found:
-        raise RuntimeError(f"{name}(): expected a non-empty list of Tensors")
+        if name == "stack":
+            raise RuntimeError("stack expects a non-empty TensorList")
+        raise ValueError(f"{name}(): expected a non-empty list of Tensors")
     for i, t in enumerate(found):
         if not isinstance(t, Tensor):
             raise TypeError(f"{name}(): expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
@@ -619,5 +627,3 @@ METHODS |= {
 for _name, _function in METHODS.items():
     setattr(Tensor, _name, _function)
 Tensor.cat, Tensor.stack = staticmethod(cat), staticmethod(stack)  # type: ignore[attr-defined]
-
-_ = (prod, can_cast, _no_grad)

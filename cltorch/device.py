@@ -39,6 +39,8 @@ class device:
             return
         if not isinstance(type, str):
             raise TypeError(f"device: type: got {type.__class__.__name__}, wanted a string like 'cl:0', or an index")
+        if index is not None and not isinstance(index, int):
+            raise TypeError(f"device(): argument 'index' (position 2) must be int, not {index.__class__.__name__}")
         name, colon, number = type.partition(":")
         name = _ALIASES.get(name, name)
         if name not in _TYPES or (colon and not number.isdigit()):

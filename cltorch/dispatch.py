@@ -175,7 +175,9 @@ def _undefined(op: Op, dtype: DType, wanted: str) -> Exception:
         return RuntimeError("Subtraction, the `-` operator, with a bool tensor is not supported. Use the `^` or `logical_xor()` operator instead.")
     if op.name == "neg" and dtype.category == BOOL:
         return RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. Use the `~` or `logical_not()` operator instead.")
-    return RuntimeError(f"{op.name}: dtype: got {dtype}, wanted {wanted}; \"{op.name}\" not implemented for '{dtype.name.capitalize()}'")
+    if op.name == "bitwise_not":
+        return TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+    return NotImplementedError(f"{op.name}: dtype: got {dtype}, wanted {wanted}; \"{op.name}\" not implemented for '{_type_word(dtype)}'")
 
 
 def _number_dtype(op: Op, operands: Sequence[Any]) -> DType:
@@ -305,10 +307,17 @@ def find_plan(op: Op, operands: Sequence[Any], attrs: tuple = ()) -> tuple[Plan,
         if plan is None:
             plan = known[key] = _make_plan(op, given, attrs)
     if plan.bound is not None:
-        for x in given:
-            if not isinstance(x, Tensor) and not plan.bound[0] <= x <= plan.bound[1]:
-                raise RuntimeError(f"{op.name}: value {x} cannot be converted to type {plan.out.dtype.name} without overflow")
+        given = [x if isinstance(x, Tensor) else _wrapped(x, *plan.bound) for x in given]
     return plan, given
+
+
+def _wrapped(number: int, low: int, high: int) -> int:
+    """An integer as C would store it in the dtype with these bounds. Raises OverflowError if it has more than 64 bits."""
+    if low <= number <= high:
+        return number
+    if not -(1 << 63) <= number < 1 << 64:
+        raise OverflowError("int too big to convert")
+    return (number - low) % (high - low + 1) + low
 
 
 # ---- applying

@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .autograd.graph import OpNode, Saved, refuse_inference, sequence_numbers
 from .autograd.modes import counts, state
-from .autograd.probe import MISSING
+from .autograd.probe import MISSING, Probe
 from .dispatch import apply, plans_of, save_results
 from .engine import Storage
 from .ops.table import Op
-from .tensor import Tensor
+from .tensor import Tensor, from_array
 
 _new = object.__new__
 _get = getattr
@@ -82,7 +84,7 @@ def binary(op: Op, unsupported: Any = None) -> Callable[[Tensor, Any], Tensor]:
             if plan is None or plan.casts or counts.special:
                 return apply(op, (self, other))
             if plan.bound is not None and not plan.bound[0] <= other <= plan.bound[1]:
-                return apply(op, (self, other))  # raises
+                return apply(op, (self, other))  # wraps the number around
             source = self._storage
             trace = source.trace
             storage = Storage(trace.device, plan.nbytes)
@@ -98,8 +100,11 @@ def binary(op: Op, unsupported: Any = None) -> Callable[[Tensor, Any], Tensor]:
         else:
             lay = _get(other, "_layout", None)
             if lay is None:
-                if unsupported is not None and kind is not bool and not _operand(other):
-                    return unsupported
+                if unsupported is not None and kind is not bool:
+                    if isinstance(other, np.ndarray):
+                        return apply(op, (self, from_array(other, device=self.device)))
+                    if not isinstance(other, (int, float, np.generic, Probe)):
+                        return unsupported
                 return apply(op, (self, other))
             plan = plans.get((self._layout, lay))
             source = self._storage
@@ -172,7 +177,3 @@ def binary(op: Op, unsupported: Any = None) -> Callable[[Tensor, Any], Tensor]:
 
     return method
 
-
-def _operand(x: Any) -> bool:
-    """True for what dispatch takes as an operand although it is neither a Tensor nor a Python number of the plain types."""
-    return isinstance(x, (bool, int, float)) or hasattr(x, "dtype") or hasattr(x, "deps")

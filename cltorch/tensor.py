@@ -278,6 +278,9 @@ class Tensor:
         array = self.numpy()
         return array if dtype is None else array.astype(dtype, copy=False)
 
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Tensor:
+        return from_array(array, device=self.device)
+
     def __len__(self) -> int:
         shape = self._layout.shape
         if not shape:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from .modes import enable_grad, no_grad, saved_tensors_hooks, state
+from .modes import enable_grad, saved_tensors_hooks, state
 
 _random: list[Callable[..., Any]] = []
 
@@ -126,5 +126,3 @@ def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentra
         at += size
     return run(every[at:])(input)
 
-
-_ = no_grad

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import engine
-from .modes import enable_grad, state
+from .modes import enable_grad
 
 
 def _prepared(inputs: Any, create_graph: bool) -> tuple[Any, ...]:
@@ -137,5 +137,3 @@ def _vector(v: Any, like: tuple[Any, ...]) -> tuple[Any, ...]:
             raise RuntimeError(f"functional: v: entry {i} has size {list(g._layout.shape)}, wanted {list(t._layout.shape)}")
     return given
 
-
-_ = state

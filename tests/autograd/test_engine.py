@@ -10,7 +10,7 @@ import pytest
 
 import cltorch
 
-from .same import same, same_error
+from tests.oracle import same, same_error
 
 A = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]], dtype=np.float32)
 B = np.array([1.0, 2.0, 3.0], dtype=np.float32)
