@@ -176,11 +176,17 @@ class Device:
 
     def upload(self, array: np.ndarray, stream: Stream | None = None) -> Block:
         """A block with a copy of the array. See `transfer.upload`."""
-        return transfer.upload(self, array, stream or self.stream)
+        try:
+            return transfer.upload(self, array, stream or self.stream)
+        except cl.Error as error:
+            raise self.fault(error, "upload") from error
 
     def write(self, block: Block, offset_bytes: int, array: np.ndarray, stream: Stream | None = None) -> None:
         """Copy the array into `block` in stream order. See `transfer.write`."""
-        transfer.write(self, block, offset_bytes, array, stream or self.stream)
+        try:
+            transfer.write(self, block, offset_bytes, array, stream or self.stream)
+        except cl.Error as error:
+            raise self.fault(error, "write") from error
 
     def download(
         self, block: Block, offset_bytes: int = 0, nbytes: int | None = None, stream: Stream | None = None
@@ -190,7 +196,10 @@ class Device:
         See `transfer.download`.
         """
         wanted = block.nbytes - offset_bytes if nbytes is None else nbytes
-        return transfer.download(self, block, offset_bytes, wanted, stream or self.stream)
+        try:
+            return transfer.download(self, block, offset_bytes, wanted, stream or self.stream)
+        except cl.Error as error:
+            raise self.fault(error, "download") from error
 
     def memory_budget(self) -> int:
         """Bytes the pool may hold when the user sets no limit."""

@@ -140,10 +140,13 @@ class Stream:
 
     def synchronize(self) -> None:
         """Block the host until all work enqueued so far is done."""
-        if self.device.quirks.wait == "event":
-            self.marker().wait()
-        else:
-            self.queue.finish()
+        try:
+            if self.device.quirks.wait == "event":
+                self.marker().wait()
+            else:
+                self.queue.finish()
+        except cl.Error as error:  # a kernel that failed shows here
+            raise self.device.fault(error, "synchronize") from error
 
     def query(self) -> bool:
         """Whether all work enqueued so far is done; False also where a busy driver does not say so at once."""

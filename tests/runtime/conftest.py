@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
+
 import pytest
 
 from cltorch import runtime
@@ -9,11 +12,20 @@ from cltorch.codegen.source import KernelSource
 from cltorch.runtime.device import Device
 
 
+@cache
+def tried() -> list[tuple[str, Device]]:
+    """Every device, and the first once more as if it had memory of its own, as GPUs have."""
+    found = [(f"{each.spec}-{each.target.vendor}-{each.target.driver}", each) for each in runtime.devices()]
+    for name, device in found[:1]:
+        target = replace(device.target, unified_memory=False)
+        found.append((f"{name}-discrete", Device(device.handle, target, device.vendor, device.index)))
+    return found
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device" in metafunc.fixturenames:
-        found = runtime.devices()
-        names = [f"{each.spec}-{each.target.vendor}-{each.target.driver}" for each in found]
-        metafunc.parametrize("device", found, ids=names)
+        found = tried()
+        metafunc.parametrize("device", [device for _, device in found], ids=[name for name, _ in found])
 
 
 @pytest.fixture
