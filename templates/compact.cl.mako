@@ -13,6 +13,7 @@ void KERNEL(${parameters}) {
     counts[c] = sum;
     sum += n;
   }
+  counts[chunks] = sum;
 % if wanted:
   total[total_offset] = sum;
 % endif
@@ -28,6 +29,7 @@ void KERNEL(${parameters}) {
   long hits = 0;
 % else:
   long hit = counts[c];
+  const long hit_end = counts[c + 1] < limit ? counts[c + 1] : limit;
 % endif
   while (e < end) {
     const ${I} row = e / inner;
@@ -43,27 +45,33 @@ void KERNEL(${parameters}) {
 % if stage == "count":
       hits += (${holds}) ? 1 : 0;
 % else:
-      if (${holds}) {
-% if stage == "nonzero":
-        if (hit < limit) {
-          ${I} rest = e;
-% for d in range(ndim - 1, 0, -1):
-          out[out_offset + (${I})hit * out_s0 + ${d} * out_s1] = rest % size${d};
-          rest /= size${d};
-% endfor
-          out[out_offset + (${I})hit * out_s0] = rest;
-        }
-% elif stage == "select":
-        if (hit < limit) out[out_offset + (${I})hit * out_s0] = other[o + j * other_inner];
+% if stage == "select" or stage == "nonzero" and ndim == 1:
+      ## write first, then step on a hit: no branch to mispredict, and hit_end keeps the last write inside this chunk's part
+      if (hit < hit_end) {
+% if stage == "select":
+        out[out_offset + (${I})hit * out_s0] = other[o + j * other_inner];
 % else:
-        if (hit < limit) {
-          ${I} p = source_offset;
-          ${locate_source}
-          other[o + j * other_inner] = source[p];
-        }
+        out[out_offset + (${I})hit * out_s0] = e;
+% endif
+        hit += (${holds}) ? 1 : 0;
+      }
+% else:
+      if ((${holds}) && hit < hit_end) {
+% if stage == "nonzero":
+        ${I} rest = e;
+% for d in range(ndim - 1, 0, -1):
+        out[out_offset + (${I})hit * out_s0 + ${d} * out_s1] = rest % size${d};
+        rest /= size${d};
+% endfor
+        out[out_offset + (${I})hit * out_s0] = rest;
+% else:
+        ${I} p = source_offset;
+        ${locate_source}
+        other[o + j * other_inner] = source[p];
 % endif
         hit++;
       }
+% endif
 % endif
     }
   }

@@ -1,11 +1,13 @@
 """Lowerings of reads and writes at computed positions: gather, scatter, advanced indexing, compaction, binary search.
 
-Floor 1b. **Indices out of range** never touch memory: a read gives NaN (0 where the dtype has none), a write is skipped. Kernels
-raise nothing; whoever knows the indices on the host checks them before. Negative indices count from the end.
+Floor 1b. **Indices out of range** never touch memory: a read gives NaN (0 where the dtype has none), a write is
+skipped. Kernels raise nothing; whoever knows the indices on the host checks them before. Negative indices count from
+the end.
 
-**Writing ops** (scatter*, index_put, index_add, index_copy, index_fill, masked_scatter) work in place: `outputs[0]` already holds the base
-values, and `inputs[0]`, the tensor written to, is listed only for its gradient and its shape. Results are deterministic: writes that
-collide happen in the C order of the indices, so the last one wins and sums have one order.
+**Writing ops** (scatter*, index_put, index_add, index_copy, index_fill, masked_scatter) work in place: `outputs[0]`
+already holds the base values, and `inputs[0]`, the tensor written to, is listed only for its gradient and its shape.
+Results are deterministic: writes that collide happen in the C order of the indices, so the last one wins and sums
+have one order.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ REDUCTIONS = ("sum", "prod", "mean", "amax", "amin")
 
 
 def indexed_shape(shape: Steps, dims: Steps, index_shape: Steps) -> tuple[Steps, int]:
-    """Shape of `x[indices]` for index tensors of broadcast shape `index_shape` over `dims`, and where that shape begins in it.
+    """Shape of `x[indices]` for indices of broadcast shape `index_shape` over `dims`, and where that begins in it.
 
     Adjacent dims are replaced in place; separated ones move to the front.
 
@@ -65,7 +67,9 @@ def _place(strides: Steps, at: int, ndim: int) -> Steps:
 def _gather(
     x: Layout, base: Steps, indices: list[tuple[Layout, Steps, int, int]], out: Layout, target: Target, family: str
 ) -> Lowered:
-    """`base`: strides of x along the walk; `indices`: (layout, strides along the walk, size of its dim, step of its dim)."""
+    """`base`: strides of x along the walk;
+    `indices`: (layout, strides along the walk, size of its dim, step of its dim).
+    """
     if not out.numel:
         return Lowered(())
     index = index_type(x, out, *(i[0] for i in indices))
@@ -85,8 +89,10 @@ def _gather(
     names = parameters.values("size", sizes[:-1])
     rows = {}
     for name, variable, step, offset in zip(
-        ["out", "in", *(f"i{k}" for k in range(len(indices)))], ["o", "s", *(f"p{k}" for k in range(len(indices)))],
-        strides, [out.offset, x.offset, *(i[0].offset for i in indices)],
+        ["out", "in", *(f"i{k}" for k in range(len(indices)))],
+        ["o", "s", *(f"p{k}" for k in range(len(indices)))],
+        strides,
+        [out.offset, x.offset, *(i[0].offset for i in indices)],
     ):
         rows[variable] = parameters.values(f"{name}_s", step[:-1])
         parameters.value(f"{name}_inner", step[-1])
@@ -96,7 +102,14 @@ def _gather(
         parameters.value(f"m{k}", step)
     parameters.value("poison", poison_of(x.dtype), "long")
     body = render(
-        "gather", group=work.local, parameters=parameters.text, span=span, I=index, T=ctype, hoisted=hoisted, lanes=width,
+        "gather",
+        group=work.local,
+        parameters=parameters.text,
+        span=span,
+        I=index,
+        T=ctype,
+        hoisted=hoisted,
+        lanes=width,
         locate_row=locate("row", names, rows, index),
     )
     source = KernelSource(family, body, (), (work.local,))
@@ -105,7 +118,11 @@ def _gather(
 
 
 def lower_gather(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """(input, index), attributes (dim,): out[.., i, ..] = input[.., index[.., i, ..], ..]."""
     x, index = inputs
@@ -117,7 +134,11 @@ def lower_gather(
 
 
 def lower_index_select(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """(input, index of one dim or none), attributes (dim,): the slices of `input` that `index` names."""
     x, index = inputs
@@ -130,7 +151,11 @@ def lower_index_select(
 
 
 def lower_embedding(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """(weight, index of any shape): the rows of `weight` that `index` names."""
     weight, index = inputs
@@ -147,7 +172,8 @@ def _advanced(x: Layout, indices: tuple[Layout, ...], dims: Steps) -> tuple[Step
     rest = [s for d, s in enumerate(x.stride) if d not in dims]
     base = (*rest[:first], *(0 for _ in index_shape), *rest[first:])
     placed = [
-        (i, _place(i.broadcast_to(index_shape).stride, first, len(shape)), x.shape[d], x.stride[d]) for i, d in zip(indices, dims)
+        (i, _place(i.broadcast_to(index_shape).stride, first, len(shape)), x.shape[d], x.stride[d])
+        for i, d in zip(indices, dims)
     ]
     return shape, tuple(range(first, first + len(index_shape))), base, placed
 
@@ -159,9 +185,15 @@ def _broadcast(indices: tuple[Layout, ...]) -> Steps:
 
 
 def lower_index(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
-    """(input, *indices), attributes (dims,): advanced indexing, index tensor k over dims[k]; they broadcast together."""
+    """(input, *indices), attributes (dims,): advanced indexing, index tensor k over dims[k];
+    they broadcast together.
+    """
     _, _, base, placed = _advanced(inputs[0], inputs[1:], attrs[0])
     return _gather(inputs[0], base, placed, outputs[0], target, "index")
 
@@ -177,13 +209,20 @@ _COMBINE = {
 
 
 def _scatter(
-    dst: Layout, dst_argument: Output | Scratch, base: Steps, shape: Steps, list_dims: Steps,
-    indices: list[tuple[Layout, Steps, int, int, int]], src: tuple[Layout, Steps, int] | str, combine: str, target: Target,
+    dst: Layout,
+    dst_argument: Output | Scratch,
+    base: Steps,
+    shape: Steps,
+    list_dims: Steps,
+    indices: list[tuple[Layout, Steps, int, int, int]],
+    src: tuple[Layout, Steps, int] | str,
+    combine: str,
+    target: Target,
     family: str,
 ) -> tuple[Launch, ...]:
     """The launches of one scatter over the walk `shape`.
 
-    `base`: strides of dst along the walk. `indices`: (layout, strides, size of its dim, step of its dim, number of its input).
+    `base`: strides of dst along the walk. `indices`: (layout, strides, size of its dim, step of its dim, input number).
     `src`: (layout, strides, number of its input), or C text of a constant. `combine`: '' overwrites.
     """
     if not numel(shape) or not dst.numel:
@@ -201,13 +240,15 @@ def _scatter(
     hoisted = all(s[-1] == 0 for s in owner_strides[first_index:])
     straight = hoisted and owner_strides[0][-1] == 1 and (not tensor or owner_strides[1][-1] == 1)
     width = lanes(dtype, target) if combine else min(16, lanes(dtype, target) * 4 // min(dtype.itemsize, 4))
-    width = width if straight and width <= owner_sizes[-1] and (not combine or dtype.category == FLOAT) and tensor else 1
+    width = (
+        width if straight and width <= owner_sizes[-1] and (not combine or dtype.category == FLOAT) and tensor else 1
+    )
 
     length, rows, inner = prod(list_sizes), prod(owner_sizes[:-1]), owner_sizes[-1]
     work = split(rows, inner, target, cost=3.0 * length)
     items = work.global_size[0]
     keys = prod(i[2] for i in indices)
-    wanted = 4096 if target.kind == "gpu" else target.compute_units
+    wanted = 4096 if target.kind == "gpu" else 1  # on a CPU one pass over the list beats several that skip most of it
     ranges = max(1, min(wanted // items, keys, length * rows * inner // 4096))
     index = index_type(dst, *(i[0] for i in indices), *([src[0]] if tensor else []), extra=length)
     parameters = Parameters(index)
@@ -247,14 +288,28 @@ def _scatter(
     if width > 1 and combine:
         register = f"{dtype.register}{width}"
         expression = _COMBINE[combine].replace("||", "|").format(a="a", v="v")
-        vector = (f"const {register} a = {load(dtype, 'dst + d + j', width)}, v = {load(dtype, 'src + s + j', width)}; "
-                  f"{store(dtype, expression, 'dst + d + j', width)};")
+        vector = (
+            f"const {register} a = {load(dtype, 'dst + d + j', width)}, v = {load(dtype, 'src + s + j', width)}; "
+            f"{store(dtype, expression, 'dst + d + j', width)};"
+        )
     elif width > 1:
         vector = f"vec_store{width}(vec_load{width}(src + s + j), dst + d + j);"
     body = render(
-        "scatter", group=work.local, parameters=parameters.text, span=span, I=index, storage=ctype, count=len(indices),
-        tensor=tensor, hoisted=hoisted, ranged=ranges > 1, lanes=width, locate_row=locate("row", owner_names, row_steps, index),
-        locate_list=locate("item_of_list", list_names, list_steps, index), update=update, update_vector=vector,
+        "scatter",
+        group=work.local,
+        parameters=parameters.text,
+        span=span,
+        I=index,
+        storage=ctype,
+        count=len(indices),
+        tensor=tensor,
+        hoisted=hoisted,
+        ranged=ranges > 1,
+        lanes=width,
+        locate_row=locate("row", owner_names, row_steps, index),
+        locate_list=locate("item_of_list", list_names, list_steps, index),
+        update=update,
+        update_vector=vector,
     )
     source = KernelSource(family, body, (), (work.local,))
     if work.local > 1:
@@ -269,13 +324,20 @@ def _scatter(
     piece = max(1, target.loop_limit // 4 // (work.row_chunk * work.chunk))
     args = launch.args
     return tuple(
-        replace(launch, args=(*args[:-2], replace(args[-2], value=at), replace(args[-1], value=min(at + piece, length))))
+        replace(
+            launch, args=(*args[:-2], replace(args[-2], value=at), replace(args[-1], value=min(at + piece, length)))
+        )
         for at in range(0, length, piece)
     )
 
 
 def _along(
-    inputs: tuple[Layout, ...], out: Layout, dim: int, combine: str, target: Target, family: str,
+    inputs: tuple[Layout, ...],
+    out: Layout,
+    dim: int,
+    combine: str,
+    target: Target,
+    family: str,
     src: tuple[Layout, Steps, int] | str | None = None,
 ) -> tuple[Launch, ...]:
     """A scatter along one dim with an index of the walk's own shape: inputs (self, index, src)."""
@@ -288,20 +350,36 @@ def _along(
         given = inputs[2]
         src = (given, given.stride if given.shape and inputs[0].shape else (0,) * ndim, 2)
     return _scatter(
-        out, Output(0), base, index.shape, (dim,), [(index, index.stride, out.shape[dim], out.stride[dim], 1)], src, combine,
-        target, family,
+        out,
+        Output(0),
+        base,
+        index.shape,
+        (dim,),
+        [(index, index.stride, out.shape[dim], out.stride[dim], 1)],
+        src,
+        combine,
+        target,
+        family,
     )
 
 
 def lower_scatter(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """(self, index, src or a value of no dims), attributes (dim,): self[.., index[.., i, ..], ..] = src[.., i, ..]."""
     return Lowered(_along(inputs, outputs[0], attrs[0], "", target, "scatter"))
 
 
 def lower_scatter_add(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """(self, index, src), attributes (dim,): self[.., index[.., i, ..], ..] += src[.., i, ..]."""
     return Lowered(_along(inputs, outputs[0], attrs[0], "sum", target, "scatter_add"))
@@ -315,7 +393,11 @@ def _fill(dtype: DType, count: int, number: int, target: Target, scratch: int) -
     parameters.value("number", number, "long")
     body = render("fill", group=work.local, parameters=parameters.text, span=span, I=parameters.index, T=dtype.storage)
     return Launch(
-        KernelSource("fill", body, (), (work.local,)), parameters.args, work.global_size, 0.0, float(count * dtype.itemsize)
+        KernelSource("fill", body, (), (work.local,)),
+        parameters.args,
+        work.global_size,
+        0.0,
+        float(count * dtype.itemsize),
     )
 
 
@@ -332,18 +414,32 @@ def _mean(dst: Layout, include_self: bool, target: Target) -> Launch:
     parameters.value("dst_offset", dst.offset)
     parameters.value("itself", int(include_self), "int")
     body = render(
-        "scatter_mean", group=work.local, parameters=parameters.text, span=span, I=parameters.index, storage=dst.dtype.storage,
-        R=dst.dtype.register, integral=dst.dtype.category != FLOAT, locate_row=locate("row", names, {"d": steps}, parameters.index),
-        load_q=load(dst.dtype, "q"), store_q=store(dst.dtype, "mean", "q"),
+        "scatter_mean",
+        group=work.local,
+        parameters=parameters.text,
+        span=span,
+        I=parameters.index,
+        storage=dst.dtype.storage,
+        R=dst.dtype.register,
+        integral=dst.dtype.category != FLOAT,
+        locate_row=locate("row", names, {"d": steps}, parameters.index),
+        load_q=load(dst.dtype, "q"),
+        store_q=store(dst.dtype, "mean", "q"),
     )
     source = KernelSource("scatter_mean", body, (), (work.local,))
     return Launch(source, parameters.args, work.global_size, float(dst.numel), float(2 * dst.nbytes + 4 * dst.numel))
 
 
 def lower_scatter_reduce(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
-    """(self, index, src), attributes (dim, reduce, include_self): combine with 'sum', 'prod', 'mean', 'amax' or 'amin'."""
+    """(self, index, src), attributes (dim, reduce, include_self):
+    combine with 'sum', 'prod', 'mean', 'amax' or 'amin'.
+    """
     out = outputs[0]
     dim, reduce, include_self = attrs
     launches: tuple[Launch, ...] = ()
@@ -358,8 +454,16 @@ def lower_scatter_reduce(
     base = tuple(0 if d == dim else s for d, s in enumerate(counts.stride))
     launches += (_fill(int32, counts.numel, 0, target, 0),)
     launches += _scatter(
-        counts, Scratch(0), base, index.shape, (dim,), [(index, index.stride, counts.shape[dim], counts.stride[dim], 1)], "1", "sum",
-        target, "scatter_count",
+        counts,
+        Scratch(0),
+        base,
+        index.shape,
+        (dim,),
+        [(index, index.stride, counts.shape[dim], counts.stride[dim], 1)],
+        "1",
+        "sum",
+        target,
+        "scatter_count",
     )
     return Lowered((*launches, _mean(out, include_self, target)), (counts.nbytes,))
 
@@ -379,44 +483,78 @@ def _slices(
     if not inputs[0].shape and source.shape:
         steps = source.stride
     return _scatter(
-        out, Output(0), base, shape, (dim,), [(index, along, out.shape[dim], out.stride[dim], 1)], (source, steps, 2), combine,
-        target, family,
+        out,
+        Output(0),
+        base,
+        shape,
+        (dim,),
+        [(index, along, out.shape[dim], out.stride[dim], 1)],
+        (source, steps, 2),
+        combine,
+        target,
+        family,
     )
 
 
 def lower_index_add(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """(self, index, source), attributes (dim,): slice index[i] of self += slice i of source."""
     return Lowered(_slices(inputs, outputs[0], attrs[0], "sum", target, "index_add"))
 
 
 def lower_index_copy(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """(self, index, source), attributes (dim,): slice index[i] of self = slice i of source."""
     return Lowered(_slices(inputs, outputs[0], attrs[0], "", target, "index_copy"))
 
 
 def lower_index_fill(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """(self, index, value of no dims), attributes (dim,): slice index[i] of self = value."""
     return Lowered(_slices(inputs, outputs[0], attrs[0], "", target, "index_fill"))
 
 
 def lower_index_put(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """(self, values, *indices), attributes (dims, accumulate): self[indices] = values, or += values."""
     out, values = outputs[0], inputs[1]
     dims, accumulate = attrs
     shape, listed, base, placed = _advanced(out, inputs[2:], dims)
     indices = [(one, steps, size, step, k + 2) for k, (one, steps, size, step) in enumerate(placed)]
-    return Lowered(_scatter(
-        out, Output(0), base, shape, listed, indices, (values, values.broadcast_to(shape).stride, 1), "sum" if accumulate else "",
-        target, "index_put",
-    ))
+    return Lowered(
+        _scatter(
+            out,
+            Output(0),
+            base,
+            shape,
+            listed,
+            indices,
+            (values, values.broadcast_to(shape).stride, 1),
+            "sum" if accumulate else "",
+            target,
+            "index_put",
+        )
+    )
 
 
 # ---- compaction
@@ -432,7 +570,9 @@ def _holds(dtype: DType) -> str:
 def _compact(
     stage: str, mask: Layout, other: Layout | None, source: Layout | None, out: Layout, target: Target, limit: int
 ) -> Lowered:
-    """Counts, sums and then writes. `other`: what is selected from or scattered into, of the mask's shape; `source`: of scatter."""
+    """Counts, sums and then writes. `other`:
+    what is selected from or scattered into, of the mask's shape; `source`: of scatter.
+    """
     index = index_type(mask, out, *(o for o in (other, source) if o is not None))
     work = split(1, mask.numel, target, step=1)
     chunk = max(up(mask.numel, 2048), 16) if target.kind == "gpu" else max(work.chunk, 1)
@@ -469,8 +609,10 @@ def _compact(
             if stage == "scatter":
                 source_sizes, (source_strides,) = collapse(source.shape, [source.stride])
                 locate_source = locate(
-                    f"({index})hit", parameters.values("source_n", source_sizes),
-                    {"p": parameters.values("source_s", source_strides)}, index,
+                    f"({index})hit",
+                    parameters.values("source_n", source_sizes),
+                    {"p": parameters.values("source_s", source_strides)},
+                    index,
                 )
                 parameters.value("source_offset", source.offset)
             else:
@@ -480,12 +622,24 @@ def _compact(
                 parameters.value("out_s1", out.stride[1])
                 parameters.values("size", mask.shape)
         body = render(
-            "compact", stage=name, group=group, parameters=parameters.text, I=index, T=storage_of(mask.dtype),
-            holds=_holds(mask.dtype), other=not counting and other is not None, ndim=len(mask.shape),
-            locate_row=locate("row", names, steps, index), locate_source=locate_source, wanted=False,
+            "compact",
+            stage=name,
+            group=group,
+            parameters=parameters.text,
+            I=index,
+            T=storage_of(mask.dtype),
+            holds=_holds(mask.dtype),
+            other=not counting and other is not None,
+            ndim=len(mask.shape),
+            locate_row=locate("row", names, steps, index),
+            locate_source=locate_source,
+            wanted=False,
         )
         return Launch(
-            KernelSource(f"compact_{name}", body, (), (group,)), parameters.args, (up(chunks, group) * group,), 0.0,
+            KernelSource(f"compact_{name}", body, (), (group,)),
+            parameters.args,
+            (up(chunks, group) * group,),
+            0.0,
             float(mask.nbytes + (0 if counting else 2 * out.nbytes)),
         )
 
@@ -496,27 +650,45 @@ def _compact(
         total.write("total", "long", Output(0))
         total.value("total_offset", out.offset)
     body = render(
-        "compact", stage="total", group=1, parameters=total.text, I=index, T="", holds="", other=False, ndim=0, locate_row="",
-        locate_source="", wanted=stage == "total",
+        "compact",
+        stage="total",
+        group=1,
+        parameters=total.text,
+        I=index,
+        T="",
+        holds="",
+        other=False,
+        ndim=0,
+        locate_row="",
+        locate_source="",
+        wanted=stage == "total",
     )
     launches = [walk("count"), Launch(KernelSource("compact_total", body), total.args, (1,), 0.0, 16.0 * chunks)]
     if stage != "total":
         launches.append(walk(stage))
-    return Lowered(tuple(launches), (8 * chunks,))
+    return Lowered(tuple(launches), (8 * (chunks + 1),))
 
 
 _MASK_NUMBER = {"total": 0, "nonzero": 0, "select": 1, "scatter": 1}
 
 
 def lower_nonzero_count(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """(input): how many elements are not zero, an int64 of no dims."""
     return _compact("total", inputs[0], None, None, outputs[0], target, 0)
 
 
 def lower_nonzero_write(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """(input), attributes (count,): coordinates of the first `count` elements that are not zero, one row each."""
     if not outputs[0].numel:
@@ -525,9 +697,15 @@ def lower_nonzero_write(
 
 
 def lower_masked_select(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
-    """(input, mask), attributes (count,): the first `count` elements at which mask, of any dtype, is not zero. They broadcast."""
+    """(input, mask), attributes (count,):
+    the first `count` elements at which mask, of any dtype, is not zero. They broadcast.
+    """
     if not outputs[0].numel:
         return Lowered(())
     shape = _broadcast(inputs)
@@ -537,9 +715,15 @@ def lower_masked_select(
 
 
 def lower_masked_scatter(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
-    """(self, mask, source): the elements of self at which mask is set become those of source, in order; mask broadcasts."""
+    """(self, mask, source): the elements of self at which mask is set become those of source, in order;
+    mask broadcasts.
+    """
     if not outputs[0].numel or not inputs[2].numel:
         return Lowered(())
     out = outputs[0]
@@ -550,7 +734,11 @@ def lower_masked_scatter(
 
 
 def lower_searchsorted(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """(sorted_sequence, values), attributes (right, out_int32): where each value would be inserted in its row."""
     ordered, values, out = *inputs, outputs[0]
@@ -569,7 +757,9 @@ def lower_searchsorted(
     span = work.bind(parameters)
     names = parameters.values("size", sizes[:-1])
     rows = {}
-    for name, variable, step, one in zip(("sorted", "values", "out"), ("s_row", "v_row", "o_row"), strides, (ordered, values, out)):
+    for name, variable, step, one in zip(
+        ("sorted", "values", "out"), ("s_row", "v_row", "o_row"), strides, (ordered, values, out)
+    ):
         rows[variable] = parameters.values(f"{name}_s", step[:-1])
         parameters.value(f"{name}_inner", step[-1])
         parameters.value(f"{name}_offset", one.offset)
@@ -577,8 +767,15 @@ def lower_searchsorted(
     parameters.value("sorted_step", ordered.stride[-1])
     right = bool(attrs[0])
     body = render(
-        "searchsorted", group=work.local, parameters=parameters.text, span=span, I=index, R=values.dtype.register, right=right,
-        locate_row=locate("row", names, rows, index), load_value=load(values.dtype, "values + v_row + j * values_inner"),
+        "searchsorted",
+        group=work.local,
+        parameters=parameters.text,
+        span=span,
+        I=index,
+        R=values.dtype.register,
+        right=right,
+        locate_row=locate("row", names, rows, index),
+        load_value=load(values.dtype, "values + v_row + j * values_inner"),
         load_sorted=load(ordered.dtype, "sorted + s + middle * sorted_step"),
     )
     source = KernelSource("searchsorted", body, (), (work.local,))

@@ -1,7 +1,8 @@
 """Lowerings of inclusive scans: cumsum, cumprod, cummax, cummin, logcumsumexp.
 
-Floor 1b. Attributes: `(dim, reverse)`; a reversed scan runs from the end to the front. Inputs and outputs have any strides; sums and products are
-taken in the output's register type. The order of summation depends on the shapes and the device, never on the run.
+Floor 1b. Attributes: `(dim, reverse)`; a reversed scan runs from the end to the front. Inputs and outputs have any
+strides; sums and products are taken in the output's register type. The order of summation depends on the shapes and
+the device, never on the run.
 """
 
 from __future__ import annotations
@@ -86,19 +87,39 @@ def _scan(kind: str, x: Layout, outputs: tuple[Layout, ...], attrs: tuple, targe
         x_run, y_run = "x + x_row + j * x_inner", "y + y_row + j * y_inner"
         back = f"length - t - {prefix}"
         body = render(
-            "scan", stage=stage, chunked=stage != "whole", group=work.local, parameters=parameters.text, span=span, I=index,
-            R=register, lanes=wide, prefix=prefix, indexed=indexed, reverse=bool(reverse), identity=first, combine=combine,
-            neutral=0 if kind == "sum" else 1, operator="+" if kind == "sum" else "*",
-            takes=f"v {'>=' if kind == 'max' else '<='} carry || v != v", locate_row=locate("row", names, positions, index),
-            load_one=f"({register}){load(x.dtype, x_at)}", store_one=store(out.dtype, "carry", y_at),
-            load_wide=load(x.dtype, x_at, wide), store_wide=store(out.dtype, "carry", y_at, wide),
-            load_run=load(x.dtype, f"{x_run} + t", prefix), store_run=store(out.dtype, "v", f"{y_run} + t", prefix),
-            load_run_back=load(x.dtype, f"{x_run} + {back}", prefix), store_run_back=store(out.dtype, "v", f"{y_run} + {back}", prefix),
+            "scan",
+            stage=stage,
+            chunked=stage != "whole",
+            group=work.local,
+            parameters=parameters.text,
+            span=span,
+            I=index,
+            R=register,
+            lanes=wide,
+            prefix=prefix,
+            indexed=indexed,
+            reverse=bool(reverse),
+            identity=first,
+            combine=combine,
+            neutral=0 if kind == "sum" else 1,
+            operator="+" if kind == "sum" else "*",
+            takes=f"v {'>=' if kind == 'max' else '<='} carry || v != v",
+            locate_row=locate("row", names, positions, index),
+            load_one=f"({register}){load(x.dtype, x_at)}",
+            store_one=store(out.dtype, "carry", y_at),
+            load_wide=load(x.dtype, x_at, wide),
+            store_wide=store(out.dtype, "carry", y_at, wide),
+            load_run=load(x.dtype, f"{x_run} + t", prefix),
+            store_run=store(out.dtype, "v", f"{y_run} + t", prefix),
+            load_run_back=load(x.dtype, f"{x_run} + {back}", prefix),
+            store_run_back=store(out.dtype, "v", f"{y_run} + {back}", prefix),
         )
         items = work.global_size[0] * (pieces if stage != "whole" else 1)
         size = (up(items, work.local) * work.local,)
         traffic = float(x.nbytes + (0 if stage == "totals" else sum(o.nbytes for o in outputs)))
-        return Launch(KernelSource(f"scan_{kind}", body, (), (work.local,)), parameters.args, size, float(out.numel), traffic)
+        return Launch(
+            KernelSource(f"scan_{kind}", body, (), (work.local,)), parameters.args, size, float(out.numel), traffic
+        )
 
     if pieces == 1:
         return Lowered((launch("whole"),))
@@ -109,35 +130,55 @@ def _scan(kind: str, x: Layout, outputs: tuple[Layout, ...], attrs: tuple, targe
 
 
 def lower_cumsum(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """Running sum along a dim."""
     return _scan("sum", inputs[0], outputs, attrs, target)
 
 
 def lower_cumprod(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """Running product along a dim."""
     return _scan("prod", inputs[0], outputs, attrs, target)
 
 
 def lower_cummax(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """Running maximum and its position (of the last of equal values; NaN wins)."""
     return _scan("max", inputs[0], outputs, attrs, target)
 
 
 def lower_cummin(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """Running minimum and its position (of the last of equal values; NaN wins)."""
     return _scan("min", inputs[0], outputs, attrs, target)
 
 
 def lower_logcumsumexp(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """Running log(sum(exp)) along a dim, without overflow."""
     return _scan("logsumexp", inputs[0], outputs, attrs, target)

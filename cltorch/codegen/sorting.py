@@ -1,7 +1,8 @@
 """Lowerings of stable sort and topk along a dim.
 
-Floor 1b. Sort's attributes: `(dim, descending)`; topk's: `(k, dim, largest)`. Both give values and int64 positions; NaN counts as the greatest value, equal
-values keep their order (topk: the first ones are taken). See templates/sort.cl.mako for the algorithms.
+Floor 1b. Sort's attributes: `(dim, descending)`; topk's: `(k, dim, largest)`. Both give values and int64 positions;
+NaN counts as the greatest value, equal values keep their order (topk: the first ones are taken). See
+templates/sort.cl.mako for the algorithms.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class _Sort:
         self.length = x.shape[dim] if x.shape else 1
         self.step = [o.stride[dim] if o.shape else 0 for o in (x, *outputs)]
         others = [d for d in range(len(x.shape)) if d != dim]
-        self.sizes, self.strides = collapse([x.shape[d] for d in others], [[o.stride[d] for d in others] for o in (x, *outputs)])
+        self.sizes, self.strides = collapse(
+            [x.shape[d] for d in others], [[o.stride[d] for d in others] for o in (x, *outputs)]
+        )
         self.rows = prod(self.sizes)
         self.size = x.dtype.itemsize
         self.wide = self.size == 8
@@ -104,13 +107,33 @@ class _Sort:
                 positions[f"{name}_row"] = parameters.values(f"{name}_s", walk)
                 parameters.value(f"{name}_step", along)
                 parameters.value(f"{name}_offset", operand.offset)
-        kind = "float" if x.dtype.category == FLOAT else "signed" if x.dtype.is_signed and x.dtype.name != "bool" else "unsigned"
+        kind = (
+            "float"
+            if x.dtype.category == FLOAT
+            else "signed"
+            if x.dtype.is_signed and x.dtype.name != "bool"
+            else "unsigned"
+        )
         capacity = _BITONIC_CAPACITY if form == "bitonic" else _SELECT_AT_MOST
         body = render(
-            "sort", form=form, group=group, parameters=parameters.text, span=span, I=self.index, K="ulong" if self.wide else "uint",
-            storage=_UNSIGNED[self.size], kind=kind, sign=1 << (8 * self.size - 1), infinity=_INFINITY.get(x.dtype.name, 0),
-            suffix="ul" if self.wide else "u", descending=self.descending, wide=self.wide, passes=self.size,
-            base=0 if self.wide else 32, capacity=capacity, locate_row=locate("row", names, positions, self.index),
+            "sort",
+            form=form,
+            group=group,
+            parameters=parameters.text,
+            span=span,
+            I=self.index,
+            K="ulong" if self.wide else "uint",
+            storage=_UNSIGNED[self.size],
+            kind=kind,
+            sign=1 << (8 * self.size - 1),
+            infinity=_INFINITY.get(x.dtype.name, 0),
+            suffix="ul" if self.wide else "u",
+            descending=self.descending,
+            wide=self.wide,
+            passes=self.size,
+            base=0 if self.wide else 32,
+            capacity=capacity,
+            locate_row=locate("row", names, positions, self.index),
         )
         source = KernelSource(f"sort_{form}", body, (), (group,))
         traffic = float(self.rows * self.length * (12 if self.wide else 8))
@@ -186,7 +209,11 @@ def _sized(nbytes: list[int]) -> tuple[int, ...]:
 
 
 def lower_sort(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """Values in order and the positions they came from."""
     if not outputs[0].numel:
@@ -197,7 +224,11 @@ def lower_sort(
 
 
 def lower_topk(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
 ) -> Lowered:
     """The k greatest (or smallest) values, in order, and the positions they came from."""
     if not outputs[0].numel:

@@ -1,10 +1,11 @@
-"""Walking several strided tensors together: collapsed dims, kernel parameters with their arguments, and how the work is split.
+"""Walking several strided tensors together: collapsed dims, kernel parameters, and how the work is split.
 
-Floor 1b. Shared by the pooling, indexing, sort and scan lowerings. Everything that may change from call to call (sizes,
-strides, offsets, how much each work-item does) becomes a run-time `Value`; only the form (number of dims, types) is text.
+Floor 1b. Shared by the pooling, indexing, sort and scan lowerings. Everything that may change from call to call
+(sizes, strides, offsets, how much each work-item does) becomes a run-time `Value`; only the form (number of dims,
+types) is text.
 
-A kernel walks `rows`, the product of all dims but one, and within a row `inner`. The same text serves both device classes: on
-a CPU a work-group is one work-item that takes many rows, on a GPU a work-item takes one element.
+A kernel walks `rows`, the product of all dims but one, and within a row `inner`. The same text serves both device
+classes: on a CPU a work-group is one work-item that takes many rows, on a GPU a work-item takes one element.
 """
 
 from __future__ import annotations
@@ -55,7 +56,11 @@ def store(dtype: DType, value: str, pointer: str, width: int = 1) -> str:
         return f"{'half' if dtype is float16 else 'bf16'}_store{width if width > 1 else ''}({value}, {pointer})"
     if width > 1:
         return f"vec_store{width}({value}, {pointer})"
-    return f"*({pointer}) = ({dtype.storage})(({value}) != 0)" if dtype is bool_ else f"*({pointer}) = ({dtype.storage})({value})"
+    return (
+        f"*({pointer}) = ({dtype.storage})(({value}) != 0)"
+        if dtype is bool_
+        else f"*({pointer}) = ({dtype.storage})({value})"
+    )
 
 
 def lowest(dtype: DType) -> str:
@@ -111,7 +116,9 @@ def collapse(
 
 
 def locate(row: str, sizes: Sequence[str], positions: Mapping[str, Sequence[str]], index: str) -> str:
-    """C text that adds to each variable of `positions` where row number `row` lies, for dims `sizes` with the named strides."""
+    """C text that adds to each variable of `positions` where row number `row` lies,
+    for dims `sizes` with the named strides.
+    """
     if not sizes:
         return ""
     if len(sizes) == 1:
@@ -174,7 +181,9 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Split:
-    """Who does what: a work-item takes `row_chunk` rows and `chunk` of each row's `inner` elements; `parts` items share a row."""
+    """Who does what: a work-item takes `row_chunk` rows and `chunk` of each row's `inner` elements;
+    `parts` items share a row.
+    """
 
     rows: int
     inner: int
@@ -189,13 +198,21 @@ class Split:
         return (up(items, self.local) * self.local,)
 
     def bind(self, parameters: Parameters) -> str:
-        """Adds the numbers to `parameters`; returns C text that declares row_begin, row_end, begin and end for this work-item."""
-        for name, number in (("rows", self.rows), ("inner", self.inner), ("row_chunk", self.row_chunk),
-                             ("chunk", self.chunk), ("parts", self.parts)):
+        """Adds the numbers to `parameters`;
+        returns C text that declares row_begin, row_end, begin and end for this work-item.
+        """
+        for name, number in (
+            ("rows", self.rows),
+            ("inner", self.inner),
+            ("row_chunk", self.row_chunk),
+            ("chunk", self.chunk),
+            ("parts", self.parts),
+        ):
             parameters.value(name, number)
         i = parameters.index
         return (
-            f"const {i} item = ({i})get_global_id(0), row_begin = item / parts * row_chunk, begin = item % parts * chunk;\n"
+            f"const {i} item = ({i})get_global_id(0), row_begin = item / parts * row_chunk, begin = item % parts "
+            f"* chunk;\n"
             f"  const {i} row_end = row_begin + row_chunk < rows ? row_begin + row_chunk : rows;\n"
             f"  const {i} end = begin + chunk < inner ? begin + chunk : inner;"
         )

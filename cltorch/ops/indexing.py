@@ -1,11 +1,12 @@
 """Records of reads and writes at computed positions.
 
-Floor 2. Attributes are those of codegen/indexing.py. **Out-of-range indices never touch memory**: reads give NaN (0 where the dtype has
-none) and writes are skipped; dispatch checks indices that the host knows. Negative indices count from the end in every op here; dispatch
-rejects them where PyTorch does.
+Floor 2. Attributes are those of codegen/indexing.py. **Out-of-range indices never touch memory**: reads give NaN (0
+where the dtype has none) and writes are skipped; dispatch checks indices that the host knows. Negative indices count
+from the end in every op here; dispatch rejects them where PyTorch does.
 
-`WRITING` names the ops that work in place: the output's storage must already hold the values of operand 0 (its copy, or for in-place forms
-itself). PyTorch's own names have other argument orders than (operands, attributes), so methods and functions are written by hand above.
+`WRITING` names the ops that work in place: the output's storage must already hold the values of operand 0 (its copy,
+or for in-place forms itself). PyTorch's own names have other argument orders than (operands, attributes), so methods
+and functions are written by hand above.
 """
 
 from __future__ import annotations
@@ -35,18 +36,22 @@ def _index_dtype(op: str, index: Layout) -> None:
 
 def _same_dtype(op: str, x: Layout, src: Layout, argument: str) -> None:
     if src.dtype is not x.dtype:
-        raise RuntimeError(f"{op}(): Expected self.dtype to be equal to {argument}.dtype, but got: {x.dtype} and {src.dtype}")
+        raise RuntimeError(
+            f"{op}(): Expected self.dtype to be equal to {argument}.dtype, but got: {x.dtype} and {src.dtype}"
+        )
 
 
 def _fits(op: str, index: Layout, x: Layout, skip: int, what: str) -> None:
     if max(len(index.shape), 1) != max(len(x.shape), 1):
         raise RuntimeError(
-            f"{op}: Index tensor must have the same number of dimensions as {what} tensor, got {index.shape} and {x.shape}"
+            f"{op}: Index tensor must have the same number of dimensions as {what} tensor, got {index.shape} and "
+            f"{x.shape}"
         )
     for d, (n, m) in enumerate(zip(index.shape, x.shape)):
         if n > m and d != skip:
             raise RuntimeError(
-                f"{op}: Size does not match at dimension {d}: expected index {list(index.shape)} to be no larger than {what} "
+                f"{op}: Size does not match at dimension {d}: expected index {list(index.shape)} to be no larger than "
+                f"{what} "
                 f"{list(x.shape)} apart from dimension {skip}"
             )
 
@@ -86,12 +91,16 @@ def _infer_embedding(layouts: tuple[Layout, ...], attrs: tuple) -> Result:
 def _advanced_shape(op: str, x: Layout, indices: tuple[Layout, ...], dims: Shape) -> Shape:
     for index in indices:
         if index.dtype.category in (BOOL, FLOAT):
-            raise IndexError(f"{op}: tensors used as indices must be long, int, byte or bool tensors, got {index.dtype}")
+            raise IndexError(
+                f"{op}: tensors used as indices must be long, int, byte or bool tensors, got {index.dtype}"
+            )
     try:
         index_shape = broadcast(op, *(i.shape for i in indices))
     except RuntimeError:
         listed = ", ".join(str(list(i.shape)) for i in indices)
-        raise IndexError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {listed}") from None
+        raise IndexError(
+            f"shape mismatch: indexing tensors could not be broadcast together with shapes {listed}"
+        ) from None
     return lowering.indexed_shape(x.shape, dims, index_shape)[0]
 
 
@@ -103,13 +112,15 @@ def _infer_index_put(layouts: tuple[Layout, ...], attrs: tuple) -> Result:
     x, values, *indices = layouts
     if values.dtype is not x.dtype:
         raise RuntimeError(
-            f"Index put requires the source and destination dtypes match, got {x.dtype} for the destination and {values.dtype} for the source."
+            f"Index put requires the source and destination dtypes match, got {x.dtype} for the destination and "
+            f"{values.dtype} for the source."
         )
     shape = _advanced_shape("index_put", x, tuple(indices), attrs[0])
     fits = len(values.shape) <= len(shape) and all(n in (1, m) for n, m in zip(values.shape[::-1], shape[::-1]))
     if not fits:
         raise RuntimeError(
-            f"shape mismatch: value tensor of shape {list(values.shape)} cannot be broadcast to indexing result of shape {list(shape)}"
+            f"shape mismatch: value tensor of shape {list(values.shape)} cannot be broadcast to indexing result "
+            f"of shape {list(shape)}"
         )
     return ((x.dtype, x.shape),)
 
@@ -125,7 +136,9 @@ def _infer_scatter_named(op: str) -> Any:
                 if src.shape:
                     _fits(op, index, src, -1, "src")
                 elif op != "scatter":
-                    raise RuntimeError(f"{op}: src: got a tensor of no dims, wanted one with the dims of index {index.shape}")
+                    raise RuntimeError(
+                        f"{op}: src: got a tensor of no dims, wanted one with the dims of index {index.shape}"
+                    )
         if op == "scatter_reduce" and attrs[1] not in lowering.REDUCTIONS:
             raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {attrs[1]}.")
         return ((x.dtype, x.shape),)
@@ -141,12 +154,15 @@ def _infer_slices(op: str) -> Any:
         if op == "index_fill":
             if source.shape:
                 raise RuntimeError(
-                    f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {len(source.shape)} dimension(s)."
+                    f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {len(source.shape)} "
+                    f"dimension(s)."
                 )
         elif x.shape:
             wanted = tuple(index.numel if d == attrs[0] else n for d, n in enumerate(x.shape))
             if source.shape != wanted:
-                raise RuntimeError(f"{op}(): source: got shape {source.shape}, wanted {wanted}, that of self with index's length")
+                raise RuntimeError(
+                    f"{op}(): source: got shape {source.shape}, wanted {wanted}, that of self with index's length"
+                )
         return ((x.dtype, x.shape),)
 
     return infer
@@ -175,7 +191,9 @@ def _infer_masked_scatter(layouts: tuple[Layout, ...], attrs: tuple) -> Result:
     x, mask, source = layouts
     _mask_dtype("masked_scatter", mask)
     if source.dtype is not x.dtype:
-        raise RuntimeError(f"masked_scatter: expected self and source to have same dtypes but got {x.dtype} and {source.dtype}")
+        raise RuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes but got {x.dtype} and {source.dtype}"
+        )
     if broadcast("masked_scatter", x.shape, mask.shape) != x.shape:
         raise RuntimeError(f"masked_scatter: mask: got shape {mask.shape}, wanted one that broadcasts to {x.shape}")
     return ((x.dtype, x.shape),)
@@ -185,13 +203,17 @@ def _infer_searchsorted(layouts: tuple[Layout, ...], attrs: tuple) -> Result:
     ordered, values = layouts
     if ordered.dtype is not values.dtype:
         raise RuntimeError(
-            f"torch.searchsorted(): boundary tensor and input value tensor should have same dtype, got {ordered.dtype} and {values.dtype}"
+            f"torch.searchsorted(): boundary tensor and input value tensor should have same dtype, got "
+            f"{ordered.dtype} and {values.dtype}"
         )
     if not ordered.shape:
-        raise RuntimeError("torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension")
+        raise RuntimeError(
+            "torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension"
+        )
     if len(ordered.shape) > 1 and ordered.shape[:-1] != values.shape[:-1]:
         raise RuntimeError(
-            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and input "
+            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of "
+            "boundaries tensor and input "
             f"value tensor must match, but got {list(ordered.shape)} and {list(values.shape)}"
         )
     return ((int32 if attrs[1] else int64, values.shape),)
@@ -261,7 +283,7 @@ def _scatter_reduce_grad(ctx: Any, g: Any) -> tuple:
         for_self = g / counts.masked_fill(counts == 0, 1)
         for_src = for_self.gather(dim, index)
     elif reduce == "prod":
-        # the product of the others: x itself is left out by replacing it with 1, a src element by dividing, unless it is zero
+        # the product of the others: x is left out by a 1 in its place, a src element by dividing, unless it is zero
         for_self = g * x.new_ones(x.shape).scatter_reduce(dim, index, src, "prod", include_self=True)
         is_zero = src == 0
         zero_count = zeros.scatter_add(dim, index, is_zero.to(g.dtype)).gather(dim, index)
@@ -288,7 +310,8 @@ def _index_add_grad(ctx: Any, g: Any) -> tuple:
 def _index_copy_grad(ctx: Any, g: Any) -> tuple:
     (dim,), index = ctx.attrs, ctx.inputs[1]
     return (
-        g.index_fill(dim, index, 0) if ctx.needs[0] else None, None,
+        g.index_fill(dim, index, 0) if ctx.needs[0] else None,
+        None,
         g.index_select(dim, index).reshape(ctx.shapes[2]) if ctx.needs[2] else None,
     )
 
@@ -296,7 +319,8 @@ def _index_copy_grad(ctx: Any, g: Any) -> tuple:
 def _index_fill_grad(ctx: Any, g: Any) -> tuple:
     (dim,), index = ctx.attrs, ctx.inputs[1]
     return (
-        g.index_fill(dim, index, 0) if ctx.needs[0] else None, None,
+        g.index_fill(dim, index, 0) if ctx.needs[0] else None,
+        None,
         g.index_select(dim, index).sum() if ctx.needs[2] else None,
     )
 
@@ -446,7 +470,9 @@ def _by_slices(x: np.ndarray, index: np.ndarray, source: np.ndarray, dim: int, c
     out = x.copy()
     safe, bad = _wrapped(index.reshape(-1), x.shape[dim])
     into = np.moveaxis(out, dim, 0)
-    given = np.moveaxis(source, dim, 0) if source.ndim == x.ndim else np.broadcast_to(source, (len(safe), *into.shape[1:]))
+    given = (
+        np.moveaxis(source, dim, 0) if source.ndim == x.ndim else np.broadcast_to(source, (len(safe), *into.shape[1:]))
+    )
     for i, to in enumerate(safe):
         if not bad[i]:
             into[to] = combine(into[to], given[i])
@@ -503,93 +529,250 @@ def searchsorted_reference(ordered: np.ndarray, values: np.ndarray, right: bool,
 
 _RANGE = " Out-of-range indices: reads give NaN (0 for integers), writes are skipped, memory outside is never touched."
 
-GATHER = register(Op(
-    "gather", **_INDEXING, arity=2, infer=_infer_gather, lower=lowering.lower_gather, grad=_gather_grad, saves=(1,),
-    reference=gather_reference, names=("input", "index", "third"),
-    doc="out[.., i, ..] = input[.., index[.., i, ..], ..]. Attribute: dim." + _RANGE,
-))
-INDEX_SELECT = register(Op(
-    "index_select", **_INDEXING, arity=2, infer=_infer_index_select, lower=lowering.lower_index_select, grad=_index_select_grad,
-    saves=(1,), reference=index_select_reference, names=("input", "index", "third"),
-    doc="The slices of input that a vector index names. Attribute: dim." + _RANGE,
-))
-EMBEDDING = register(Op(
-    "embedding", **_INDEXING, arity=2, infer=_infer_embedding, lower=lowering.lower_embedding, grad=_embedding_grad, saves=(1,),
-    reference=embedding_reference, names=("weight", "index", "third"),
-    doc="out[i] = weight[index[i]] for an index of any shape. Attribute: padding_idx, a row that gets no gradient, or None." + _RANGE,
-))
-INDEX = register(Op(
-    "index", **_INDEXING, arity=-1, infer=_infer_index, lower=lowering.lower_index, grad=_index_grad, saves=tuple(range(1, 9)),
-    reference=index_reference, names=("input", "index", "third"),
-    doc="input[indices]: index tensor k over dims[k], broadcast together; adjacent dims are replaced in place, separated ones by "
+GATHER = register(
+    Op(
+        "gather",
+        **_INDEXING,
+        arity=2,
+        infer=_infer_gather,
+        lower=lowering.lower_gather,
+        grad=_gather_grad,
+        saves=(1,),
+        reference=gather_reference,
+        names=("input", "index", "third"),
+        doc="out[.., i, ..] = input[.., index[.., i, ..], ..]. Attribute: dim." + _RANGE,
+    )
+)
+INDEX_SELECT = register(
+    Op(
+        "index_select",
+        **_INDEXING,
+        arity=2,
+        infer=_infer_index_select,
+        lower=lowering.lower_index_select,
+        grad=_index_select_grad,
+        saves=(1,),
+        reference=index_select_reference,
+        names=("input", "index", "third"),
+        doc="The slices of input that a vector index names. Attribute: dim." + _RANGE,
+    )
+)
+EMBEDDING = register(
+    Op(
+        "embedding",
+        **_INDEXING,
+        arity=2,
+        infer=_infer_embedding,
+        lower=lowering.lower_embedding,
+        grad=_embedding_grad,
+        saves=(1,),
+        reference=embedding_reference,
+        names=("weight", "index", "third"),
+        doc="out[i] = weight[index[i]] for an index of any shape. Attribute: padding_idx, a row that gets no "
+        "gradient, or None." + _RANGE,
+    )
+)
+INDEX = register(
+    Op(
+        "index",
+        **_INDEXING,
+        arity=-1,
+        infer=_infer_index,
+        lower=lowering.lower_index,
+        grad=_index_grad,
+        saves=tuple(range(1, 9)),
+        reference=index_reference,
+        names=("input", "index", "third"),
+        doc="input[indices]: index tensor k over dims[k], broadcast together; adjacent dims are replaced in "
+        "place, separated ones by "
         "new dims in front. Operands: input, indices. Attribute: dims." + _RANGE,
-))
-INDEX_PUT = register(Op(
-    "index_put", **_INDEXING, arity=-1, infer=_infer_index_put, lower=lowering.lower_index_put, grad=_index_put_grad,
-    saves=tuple(range(2, 10)), reference=index_put_reference, names=("input", "values", "index"),
-    doc="self[indices] = values, or += with accumulate; collisions in C order of the indices. Operands: self, values, indices. "
+    )
+)
+INDEX_PUT = register(
+    Op(
+        "index_put",
+        **_INDEXING,
+        arity=-1,
+        infer=_infer_index_put,
+        lower=lowering.lower_index_put,
+        grad=_index_put_grad,
+        saves=tuple(range(2, 10)),
+        reference=index_put_reference,
+        names=("input", "values", "index"),
+        doc="self[indices] = values, or += with accumulate; collisions in C order of the indices. Operands: "
+        "self, values, indices. "
         "Attributes: dims, accumulate." + _RANGE,
-))
-SCATTER = register(Op(
-    "scatter", **_INDEXING, arity=3, infer=_infer_scatter_named("scatter"), lower=lowering.lower_scatter, grad=_scatter_grad,
-    saves=(1,), reference=scatter_reference, names=("input", "index", "src"),
-    doc="self[.., index[.., i, ..], ..] = src[.., i, ..]; the last of colliding writes stays. src may be a value of no dims. "
+    )
+)
+SCATTER = register(
+    Op(
+        "scatter",
+        **_INDEXING,
+        arity=3,
+        infer=_infer_scatter_named("scatter"),
+        lower=lowering.lower_scatter,
+        grad=_scatter_grad,
+        saves=(1,),
+        reference=scatter_reference,
+        names=("input", "index", "src"),
+        doc="self[.., index[.., i, ..], ..] = src[.., i, ..]; the last of colliding writes stays. src may be a "
+        "value of no dims. "
         "Attribute: dim." + _RANGE,
-))
-SCATTER_ADD = register(Op(
-    "scatter_add", **_INDEXING, arity=3, infer=_infer_scatter_named("scatter_add"), lower=lowering.lower_scatter_add,
-    grad=_scatter_add_grad, saves=(1,), reference=scatter_add_reference, names=("input", "index", "src"),
-    doc="self[.., index[.., i, ..], ..] += src[.., i, ..], in the order of i: deterministic. Attribute: dim." + _RANGE,
-))
-SCATTER_REDUCE = register(Op(
-    "scatter_reduce", **_INDEXING, arity=3, infer=_infer_scatter_named("scatter_reduce"), lower=lowering.lower_scatter_reduce,
-    grad=_scatter_reduce_grad, saves=(0, 1, 2, "out"), reference=scatter_reduce_reference, names=("input", "index", "src"),
-    doc="As scatter_add with sum, prod, mean, amax or amin; self takes part if include_self. Attributes: dim, reduce, "
+    )
+)
+SCATTER_ADD = register(
+    Op(
+        "scatter_add",
+        **_INDEXING,
+        arity=3,
+        infer=_infer_scatter_named("scatter_add"),
+        lower=lowering.lower_scatter_add,
+        grad=_scatter_add_grad,
+        saves=(1,),
+        reference=scatter_add_reference,
+        names=("input", "index", "src"),
+        doc="self[.., index[.., i, ..], ..] += src[.., i, ..], in the order of i: deterministic. Attribute: dim."
+        + _RANGE,
+    )
+)
+SCATTER_REDUCE = register(
+    Op(
+        "scatter_reduce",
+        **_INDEXING,
+        arity=3,
+        infer=_infer_scatter_named("scatter_reduce"),
+        lower=lowering.lower_scatter_reduce,
+        grad=_scatter_reduce_grad,
+        saves=(0, 1, 2, "out"),
+        reference=scatter_reduce_reference,
+        names=("input", "index", "src"),
+        doc="As scatter_add with sum, prod, mean, amax or amin; self takes part if include_self. Attributes: "
+        "dim, reduce, "
         "include_self." + _RANGE,
-))
-INDEX_ADD = register(Op(
-    "index_add", **_INDEXING, arity=3, infer=_infer_slices("index_add"), lower=lowering.lower_index_add, grad=_index_add_grad,
-    saves=(1,), reference=index_add_reference, names=("input", "index", "source"),
-    doc="Slice index[i] of self += slice i of source, in order. Attribute: dim." + _RANGE,
-))
-INDEX_COPY = register(Op(
-    "index_copy", **_INDEXING, arity=3, infer=_infer_slices("index_copy"), lower=lowering.lower_index_copy, grad=_index_copy_grad,
-    saves=(1,), reference=index_copy_reference, names=("input", "index", "source"),
-    doc="Slice index[i] of self = slice i of source; the last stays. Attribute: dim." + _RANGE,
-))
-INDEX_FILL = register(Op(
-    "index_fill", **_INDEXING, arity=3, infer=_infer_slices("index_fill"), lower=lowering.lower_index_fill, grad=_index_fill_grad,
-    saves=(1,), reference=index_copy_reference, names=("input", "index", "value"),
-    doc="Slice index[i] of self = value, a tensor of no dims. Attribute: dim." + _RANGE,
-))
-NONZERO_COUNT = register(Op(
-    "nonzero_count", **_INDEXING, infer=_infer_count, lower=lowering.lower_nonzero_count, why="the result is an integer",
-    reference=nonzero_count_reference, doc="How many elements are not zero: an int64 of no dims. NaN is not zero.",
-))
-NONZERO_WRITE = register(Op(
-    "nonzero_write", **_INDEXING, infer=_infer_nonzero, lower=lowering.lower_nonzero_write, why="the result is an integer",
-    reference=nonzero_write_reference,
-    doc="Coordinates, int64 [count, ndim] in C order, of the elements that are not zero. Attribute: count, from nonzero_count; if "
+    )
+)
+INDEX_ADD = register(
+    Op(
+        "index_add",
+        **_INDEXING,
+        arity=3,
+        infer=_infer_slices("index_add"),
+        lower=lowering.lower_index_add,
+        grad=_index_add_grad,
+        saves=(1,),
+        reference=index_add_reference,
+        names=("input", "index", "source"),
+        doc="Slice index[i] of self += slice i of source, in order. Attribute: dim." + _RANGE,
+    )
+)
+INDEX_COPY = register(
+    Op(
+        "index_copy",
+        **_INDEXING,
+        arity=3,
+        infer=_infer_slices("index_copy"),
+        lower=lowering.lower_index_copy,
+        grad=_index_copy_grad,
+        saves=(1,),
+        reference=index_copy_reference,
+        names=("input", "index", "source"),
+        doc="Slice index[i] of self = slice i of source; the last stays. Attribute: dim." + _RANGE,
+    )
+)
+INDEX_FILL = register(
+    Op(
+        "index_fill",
+        **_INDEXING,
+        arity=3,
+        infer=_infer_slices("index_fill"),
+        lower=lowering.lower_index_fill,
+        grad=_index_fill_grad,
+        saves=(1,),
+        reference=index_copy_reference,
+        names=("input", "index", "value"),
+        doc="Slice index[i] of self = value, a tensor of no dims. Attribute: dim." + _RANGE,
+    )
+)
+NONZERO_COUNT = register(
+    Op(
+        "nonzero_count",
+        **_INDEXING,
+        infer=_infer_count,
+        lower=lowering.lower_nonzero_count,
+        why="the result is an integer",
+        reference=nonzero_count_reference,
+        doc="How many elements are not zero: an int64 of no dims. NaN is not zero.",
+    )
+)
+NONZERO_WRITE = register(
+    Op(
+        "nonzero_write",
+        **_INDEXING,
+        infer=_infer_nonzero,
+        lower=lowering.lower_nonzero_write,
+        why="the result is an integer",
+        reference=nonzero_write_reference,
+        doc="Coordinates, int64 [count, ndim] in C order, of the elements that are not zero. Attribute: count, "
+        "from nonzero_count; if "
         "it is smaller than that, the first ones; it must not be larger.",
-))
-MASKED_SELECT = register(Op(
-    "masked_select", **_INDEXING, arity=2, infer=_infer_masked_select, lower=lowering.lower_masked_select,
-    grad=_masked_select_grad, saves=(1,), reference=masked_select_reference, names=("input", "mask", "third"),
-    doc="The elements at which mask is set, in C order of the broadcast shape. Attribute: count, from nonzero_count of the "
+    )
+)
+MASKED_SELECT = register(
+    Op(
+        "masked_select",
+        **_INDEXING,
+        arity=2,
+        infer=_infer_masked_select,
+        lower=lowering.lower_masked_select,
+        grad=_masked_select_grad,
+        saves=(1,),
+        reference=masked_select_reference,
+        names=("input", "mask", "third"),
+        doc="The elements at which mask is set, in C order of the broadcast shape. Attribute: count, from "
+        "nonzero_count of the "
         "broadcast mask.",
-))
-MASKED_SCATTER = register(Op(
-    "masked_scatter", **_INDEXING, arity=3, infer=_infer_masked_scatter, lower=lowering.lower_masked_scatter,
-    grad=_masked_scatter_grad, saves=(1,), reference=masked_scatter_reference, names=("input", "mask", "source"),
-    doc="The elements of self at which mask is set become those of source, in C order; what source does not reach stays.",
-))
-SEARCHSORTED = register(Op(
-    "searchsorted", **_INDEXING, arity=2, infer=_infer_searchsorted, lower=lowering.lower_searchsorted,
-    why="the result is an integer", reference=searchsorted_reference, names=("sorted_sequence", "input", "third"),
-    doc="First position of a sorted row whose element is >= the value (right: > it). A sequence of one dim serves all values. "
+    )
+)
+MASKED_SCATTER = register(
+    Op(
+        "masked_scatter",
+        **_INDEXING,
+        arity=3,
+        infer=_infer_masked_scatter,
+        lower=lowering.lower_masked_scatter,
+        grad=_masked_scatter_grad,
+        saves=(1,),
+        reference=masked_scatter_reference,
+        names=("input", "mask", "source"),
+        doc="The elements of self at which mask is set become those of source, in C order; what source does not "
+        "reach stays.",
+    )
+)
+SEARCHSORTED = register(
+    Op(
+        "searchsorted",
+        **_INDEXING,
+        arity=2,
+        infer=_infer_searchsorted,
+        lower=lowering.lower_searchsorted,
+        why="the result is an integer",
+        reference=searchsorted_reference,
+        names=("sorted_sequence", "input", "third"),
+        doc="First position of a sorted row whose element is >= the value (right: > it). A sequence of one dim "
+        "serves all values. "
         "Attributes: right, out_int32.",
-))
+    )
+)
 
-WRITING = frozenset((
-    INDEX_PUT, SCATTER, SCATTER_ADD, SCATTER_REDUCE, INDEX_ADD, INDEX_COPY, INDEX_FILL, MASKED_SCATTER,
-))
+WRITING = frozenset(
+    (
+        INDEX_PUT,
+        SCATTER,
+        SCATTER_ADD,
+        SCATTER_REDUCE,
+        INDEX_ADD,
+        INDEX_COPY,
+        INDEX_FILL,
+        MASKED_SCATTER,
+    )
+)

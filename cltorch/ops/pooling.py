@@ -1,7 +1,8 @@
 """Records of the pooling ops: shapes, gradients, references.
 
-Floor 2. Attributes are those of codegen/pooling.py. Backward forms are ops of their own, so that their gradients exist too. A gradient calls
-an op that is no PyTorch method as the derived method: `tensor.op_name(*other operands, *attributes)`.
+Floor 2. Attributes are those of codegen/pooling.py. Backward forms are ops of their own, so that their gradients
+exist too. A gradient calls an op that is no PyTorch method as the derived method: `tensor.op_name(*other operands,
+*attributes)`.
 """
 
 from __future__ import annotations
@@ -24,26 +25,37 @@ Pair = tuple[int, int]
 def _check_plane(op: str, x: Layout) -> None:
     if len(x.shape) not in (3, 4) or 0 in x.shape[-3:]:
         raise RuntimeError(
-            f"{op}: Expected 3D or 4D (batch mode) tensor with optional 0 dim batch size for input, but got: {list(x.shape)}"
+            f"{op}: Expected 3D or 4D (batch mode) tensor with optional 0 dim batch size for input, but got: "
+            f"{list(x.shape)}"
         )
 
 
-def _windows(op: str, x: Layout, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> tuple[int, ...]:
+def _windows(
+    op: str, x: Layout, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
+) -> tuple[int, ...]:
     _check_plane(op, x)
-    for name, pair, least in (("kernel_size", kernel, 1), ("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)):
+    for name, pair, least in (
+        ("kernel_size", kernel, 1),
+        ("stride", stride, 1),
+        ("padding", padding, 0),
+        ("dilation", dilation, 1),
+    ):
         if min(pair) < least:
             raise RuntimeError(f"{op}: {name}: got {pair}, wanted at least {least} in each dimension")
     for k, p, d in zip(kernel, padding, dilation):
         if p > ((k - 1) * d + 1) // 2:
             raise RuntimeError(
-                f"{op}: pad should be at most half of effective kernel size, but got pad={p}, kernel_size={k} and dilation={d}"
+                f"{op}: pad should be at most half of effective kernel size, but got pad={p}, kernel_size={k} and "
+                f"dilation={d}"
             )
     size = tuple(
-        lowering.window_count(n, k, s, p, d, ceil_mode) for n, k, s, p, d in zip(x.shape[-2:], kernel, stride, padding, dilation)
+        lowering.window_count(n, k, s, p, d, ceil_mode)
+        for n, k, s, p, d in zip(x.shape[-2:], kernel, stride, padding, dilation)
     )
     if min(size) < 1:
         raise RuntimeError(
-            f"{op}: Given input size: {tuple(x.shape[-3:])}. Calculated output size: {(x.shape[-3], *size)}. Output size is too small"
+            f"{op}: Given input size: {tuple(x.shape[-3:])}. Calculated output size: {(x.shape[-3], *size)}. "
+            f"Output size is too small"
         )
     return (*x.shape[:-2], *size)
 
@@ -115,24 +127,36 @@ def _adaptive_avg_backward_grad(ctx: Any, g: Any) -> tuple:
 # ---- references: one window at a time, over all planes at once
 
 
-def _fixed_windows(size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> list[tuple]:
+def _fixed_windows(
+    size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
+) -> list[tuple]:
     """[(oy, ox, rows, columns, rows counted with padding, columns counted with padding)] of each window."""
-    counts = [lowering.window_count(n, k, s, p, d, ceil_mode) for n, k, s, p, d in zip(size, kernel, stride, padding, dilation)]
+    counts = [
+        lowering.window_count(n, k, s, p, d, ceil_mode)
+        for n, k, s, p, d in zip(size, kernel, stride, padding, dilation)
+    ]
 
     def taps(dim: int, i: int) -> tuple[list[int], int]:
         start = i * stride[dim] - padding[dim]
         spots = [start + t * dilation[dim] for t in range(kernel[dim])]
         return [t for t in spots if 0 <= t < size[dim]], sum(t < size[dim] + padding[dim] for t in spots)
 
-    return [(y, x, *(v for pair in zip(taps(0, y), taps(1, x)) for v in pair)) for y in range(counts[0]) for x in range(counts[1])]
+    return [
+        (y, x, *(v for pair in zip(taps(0, y), taps(1, x)) for v in pair))
+        for y in range(counts[0])
+        for x in range(counts[1])
+    ]
 
 
 def _adaptive_windows(size: Pair, output_size: Pair) -> list[tuple]:
     def span(i: int, n: int, m: int) -> list[int]:
         return list(range(i * n // m, -(-(i + 1) * n // m)))
 
-    return [(y, x, span(y, size[0], output_size[0]), span(x, size[1], output_size[1]), 0, 0)
-            for y in range(output_size[0]) for x in range(output_size[1])]
+    return [
+        (y, x, span(y, size[0], output_size[0]), span(x, size[1], output_size[1]), 0, 0)
+        for y in range(output_size[0])
+        for x in range(output_size[1])
+    ]
 
 
 def _max_reference(x: np.ndarray, windows: list[tuple]) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +185,9 @@ def adaptive_max_pool2d_reference(x: np.ndarray, output_size: Pair) -> tuple[np.
     return _max_reference(x, _adaptive_windows(x.shape[-2:], output_size))
 
 
-def max_pool2d_backward_reference(g: np.ndarray, positions: np.ndarray, size: Pair, *attrs: Any, **named: Any) -> np.ndarray:
+def max_pool2d_backward_reference(
+    g: np.ndarray, positions: np.ndarray, size: Pair, *attrs: Any, **named: Any
+) -> np.ndarray:
     """Each gradient added at its recorded position."""
     out = np.zeros((*g.shape[:-2], size[0] * size[1]), g.dtype)
     planes = out.reshape(-1, size[0] * size[1])
@@ -172,8 +198,10 @@ def max_pool2d_backward_reference(g: np.ndarray, positions: np.ndarray, size: Pa
 
 
 def _average_weights(size: Pair, windows: list[tuple], include_pad: bool, divisor: int | None) -> list[tuple]:
-    return [(oy, ox, np.ix_(ys, xs), divisor or (cy * cx if include_pad else len(ys) * len(xs)))
-            for oy, ox, ys, xs, cy, cx in windows]
+    return [
+        (oy, ox, np.ix_(ys, xs), divisor or (cy * cx if include_pad else len(ys) * len(xs)))
+        for oy, ox, ys, xs, cy, cx in windows
+    ]
 
 
 def _average(x: np.ndarray, weights: list[tuple]) -> np.ndarray:
@@ -192,7 +220,13 @@ def _average_backward(g: np.ndarray, size: Pair, weights: list[tuple]) -> np.nda
 
 
 def _avg_weights(
-    size: Pair, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool, count_include_pad: bool, divisor_override: int | None
+    size: Pair,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
 ) -> list[tuple]:
     windows = _fixed_windows(size, kernel, stride, padding, (1, 1), ceil_mode)
     return _average_weights(size, windows, count_include_pad, divisor_override)
@@ -222,48 +256,118 @@ def adaptive_avg_pool2d_backward_reference(g: np.ndarray, size: Pair, output_siz
 
 _POOL = {"kind": CUSTOM, "inplace": False, "function": False}
 
-MAX_POOL2D = register(Op(
-    "max_pool2d", **_POOL, infer=_infer_max, lower=lowering.lower_max_pool2d, grad=_max_grad, saves=("out",),
-    reference=max_pool2d_reference,
-    doc="Maximum of each window of the last two dims, and its position y*W + x as int64: out = max x[window]. The first of "
+MAX_POOL2D = register(
+    Op(
+        "max_pool2d",
+        **_POOL,
+        infer=_infer_max,
+        lower=lowering.lower_max_pool2d,
+        grad=_max_grad,
+        saves=("out",),
+        reference=max_pool2d_reference,
+        doc="Maximum of each window of the last two dims, and its position y*W + x as int64: out = max "
+        "x[window]. The first of "
         "equal values wins; NaN wins over all. Attributes: kernel, stride, padding, dilation (pairs), ceil_mode.",
-))
-MAX_POOL2D_BACKWARD = register(Op(
-    "max_pool2d_backward", **_POOL, arity=2, categories="f", infer=_infer_backward, lower=lowering.lower_max_pool2d_backward,
-    grad=_max_backward_grad, saves=(1,), reference=max_pool2d_backward_reference, names=("grad_output", "indices", "third"),
-    doc="Gradient of max_pool2d: every output gradient is added at its recorded position. Attributes: the input's (H, W), then "
+    )
+)
+MAX_POOL2D_BACKWARD = register(
+    Op(
+        "max_pool2d_backward",
+        **_POOL,
+        arity=2,
+        categories="f",
+        infer=_infer_backward,
+        lower=lowering.lower_max_pool2d_backward,
+        grad=_max_backward_grad,
+        saves=(1,),
+        reference=max_pool2d_backward_reference,
+        names=("grad_output", "indices", "third"),
+        doc="Gradient of max_pool2d: every output gradient is added at its recorded position. Attributes: the "
+        "input's (H, W), then "
         "max_pool2d's. Positions outside the plane are skipped.",
-))
-AVG_POOL2D = register(Op(
-    "avg_pool2d", **_POOL, categories="f", infer=_infer_avg, lower=lowering.lower_avg_pool2d, grad=_avg_grad,
-    reference=avg_pool2d_reference,
-    doc="Mean of each window of the last two dims: out = sum x[window] / divisor. Attributes: kernel, stride, padding (pairs), "
+    )
+)
+AVG_POOL2D = register(
+    Op(
+        "avg_pool2d",
+        **_POOL,
+        categories="f",
+        infer=_infer_avg,
+        lower=lowering.lower_avg_pool2d,
+        grad=_avg_grad,
+        reference=avg_pool2d_reference,
+        doc="Mean of each window of the last two dims: out = sum x[window] / divisor. Attributes: kernel, "
+        "stride, padding (pairs), "
         "ceil_mode, count_include_pad, divisor_override (or None).",
-))
-AVG_POOL2D_BACKWARD = register(Op(
-    "avg_pool2d_backward", **_POOL, categories="f", infer=_infer_backward, lower=lowering.lower_avg_pool2d_backward,
-    grad=_avg_backward_grad, reference=avg_pool2d_backward_reference, names=("grad_output", "other", "third"),
-    doc="Gradient of avg_pool2d: dx = sum over the windows that cover it of g / divisor. Attributes: (H, W), then avg_pool2d's.",
-))
-ADAPTIVE_AVG_POOL2D = register(Op(
-    "adaptive_avg_pool2d", **_POOL, categories="f", infer=_infer_adaptive_avg, lower=lowering.lower_adaptive_avg_pool2d,
-    grad=_adaptive_avg_grad, reference=adaptive_avg_pool2d_reference, source="He et al. 2015 (spatial pyramid pooling)",
-    doc="Mean of each of output_size windows [floor(i*H/h), ceil((i+1)*H/h)) of the last two dims. Attribute: output_size.",
-))
-ADAPTIVE_AVG_POOL2D_BACKWARD = register(Op(
-    "adaptive_avg_pool2d_backward", **_POOL, categories="f", infer=_infer_backward,
-    lower=lowering.lower_adaptive_avg_pool2d_backward, grad=_adaptive_avg_backward_grad,
-    reference=adaptive_avg_pool2d_backward_reference, names=("grad_output", "other", "third"),
-    doc="Gradient of adaptive_avg_pool2d. Attributes: (H, W), output_size.",
-))
-ADAPTIVE_MAX_POOL2D = register(Op(
-    "adaptive_max_pool2d", **_POOL, infer=_infer_adaptive_max, lower=lowering.lower_adaptive_max_pool2d, grad=_adaptive_max_grad,
-    saves=("out",), reference=adaptive_max_pool2d_reference, source="He et al. 2015 (spatial pyramid pooling)",
-    doc="Maximum and position of each of output_size windows of the last two dims. Attribute: output_size.",
-))
-ADAPTIVE_MAX_POOL2D_BACKWARD = register(Op(
-    "adaptive_max_pool2d_backward", **_POOL, arity=2, categories="f", infer=_infer_backward,
-    lower=lowering.lower_adaptive_max_pool2d_backward, grad=_max_backward_grad, saves=(1,),
-    reference=max_pool2d_backward_reference, names=("grad_output", "indices", "third"),
-    doc="Gradient of adaptive_max_pool2d. Attributes: (H, W), output_size. Positions outside the plane are skipped.",
-))
+    )
+)
+AVG_POOL2D_BACKWARD = register(
+    Op(
+        "avg_pool2d_backward",
+        **_POOL,
+        categories="f",
+        infer=_infer_backward,
+        lower=lowering.lower_avg_pool2d_backward,
+        grad=_avg_backward_grad,
+        reference=avg_pool2d_backward_reference,
+        names=("grad_output", "other", "third"),
+        doc="Gradient of avg_pool2d: dx = sum over the windows that cover it of g / divisor. Attributes: (H, W), "
+        "then avg_pool2d's.",
+    )
+)
+ADAPTIVE_AVG_POOL2D = register(
+    Op(
+        "adaptive_avg_pool2d",
+        **_POOL,
+        categories="f",
+        infer=_infer_adaptive_avg,
+        lower=lowering.lower_adaptive_avg_pool2d,
+        grad=_adaptive_avg_grad,
+        reference=adaptive_avg_pool2d_reference,
+        source="He et al. 2015 (spatial pyramid pooling)",
+        doc="Mean of each of output_size windows [floor(i*H/h), ceil((i+1)*H/h)) of the last two dims. "
+        "Attribute: output_size.",
+    )
+)
+ADAPTIVE_AVG_POOL2D_BACKWARD = register(
+    Op(
+        "adaptive_avg_pool2d_backward",
+        **_POOL,
+        categories="f",
+        infer=_infer_backward,
+        lower=lowering.lower_adaptive_avg_pool2d_backward,
+        grad=_adaptive_avg_backward_grad,
+        reference=adaptive_avg_pool2d_backward_reference,
+        names=("grad_output", "other", "third"),
+        doc="Gradient of adaptive_avg_pool2d. Attributes: (H, W), output_size.",
+    )
+)
+ADAPTIVE_MAX_POOL2D = register(
+    Op(
+        "adaptive_max_pool2d",
+        **_POOL,
+        infer=_infer_adaptive_max,
+        lower=lowering.lower_adaptive_max_pool2d,
+        grad=_adaptive_max_grad,
+        saves=("out",),
+        reference=adaptive_max_pool2d_reference,
+        source="He et al. 2015 (spatial pyramid pooling)",
+        doc="Maximum and position of each of output_size windows of the last two dims. Attribute: output_size.",
+    )
+)
+ADAPTIVE_MAX_POOL2D_BACKWARD = register(
+    Op(
+        "adaptive_max_pool2d_backward",
+        **_POOL,
+        arity=2,
+        categories="f",
+        infer=_infer_backward,
+        lower=lowering.lower_adaptive_max_pool2d_backward,
+        grad=_max_backward_grad,
+        saves=(1,),
+        reference=max_pool2d_backward_reference,
+        names=("grad_output", "indices", "third"),
+        doc="Gradient of adaptive_max_pool2d. Attributes: (H, W), output_size. Positions outside the plane are "
+        "skipped.",
+    )
+)

@@ -1,7 +1,7 @@
 """Records of the scans: cumsum, cumprod, cummax, cummin, logcumsumexp.
 
-Floor 2. Attributes: (dim, reverse), dim counted from the front. PyTorch's signatures have no `reverse`, so methods are written by hand above;
-gradients use only those.
+Floor 2. Attributes: (dim, reverse), dim counted from the front. PyTorch's signatures have no `reverse`, so methods
+are written by hand above; gradients use only those.
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ def _cumsum_grad(ctx: Any, g: Any) -> tuple:
 
 
 def _cumprod_grad(ctx: Any, g: Any) -> tuple:
-    """Where no element is zero, sum over j >= i of g_j out_j / x_i. A zero ends that; up to the first zero, the derivative by that zero
-    itself is the sum over what follows it up to the next of the products without it."""
+    """Sum over j >= i of g_j out_j / x_i, where no element is zero.
+
+    A zero ends that sum. The derivative by the first zero is a sum over what follows it, of the products without it.
+    """
     dim, reverse = ctx.attrs
     x, out = ctx.inputs[0], ctx.out
     if not ctx.shapes[0]:
@@ -74,7 +76,9 @@ def _extreme_grad(ctx: Any, g: Any, _positions: Any = None) -> tuple:
 
 
 def _log_grad(ctx: Any, g: Any) -> tuple:
-    """x_i takes part in every out_j from i on with weight exp(x_i - out_j); positive and negative g separately, in logarithms."""
+    """x_i takes part in every out_j from i on with weight exp(x_i - out_j);
+    positive and negative g separately, in logarithms.
+    """
     dim, reverse = ctx.attrs
     x, out = ctx.inputs[0], ctx.out
     if not ctx.shapes[0]:
@@ -140,27 +144,65 @@ def cummin_reference(x: np.ndarray, dim: int, reverse: bool = False) -> tuple[np
 
 # ---- the records
 
-CUMSUM = register(Op(
-    "cumsum", **_SCAN, infer=_infer_sum, lower=lowering.lower_cumsum, grad=_cumsum_grad, reference=cumsum_reference,
-    doc="out_i = x_0 + ... + x_i along a dim; integers and bools give int64. Attributes: dim, reverse (sums from the end).",
-    source="Blelloch 1990, Prefix sums and their applications",
-))
-CUMPROD = register(Op(
-    "cumprod", **_SCAN, infer=_infer_sum, lower=lowering.lower_cumprod, grad=_cumprod_grad, saves=(0, "out"),
-    reference=cumprod_reference, doc="out_i = x_0 * ... * x_i along a dim; integers and bools give int64. Attributes: dim, reverse.",
-))
-CUMMAX = register(Op(
-    "cummax", **_SCAN, infer=_infer_extreme, lower=lowering.lower_cummax, grad=_extreme_grad, saves=("out",),
-    reference=cummax_reference,
-    doc="out_i = max(x_0 .. x_i) and its position, the last of equal values; NaN wins. Attributes: dim, reverse.",
-))
-CUMMIN = register(Op(
-    "cummin", **_SCAN, infer=_infer_extreme, lower=lowering.lower_cummin, grad=_extreme_grad, saves=("out",),
-    reference=cummin_reference,
-    doc="out_i = min(x_0 .. x_i) and its position, the last of equal values; NaN wins. Attributes: dim, reverse.",
-))
-LOGCUMSUMEXP = register(Op(
-    "logcumsumexp", **_SCAN, categories="f", infer=_infer_log, lower=lowering.lower_logcumsumexp, grad=_log_grad,
-    saves=(0, "out"), reference=logcumsumexp_reference,
-    doc="out_i = log(exp x_0 + ... + exp x_i) along a dim, without overflow. Attributes: dim, reverse.",
-))
+CUMSUM = register(
+    Op(
+        "cumsum",
+        **_SCAN,
+        infer=_infer_sum,
+        lower=lowering.lower_cumsum,
+        grad=_cumsum_grad,
+        reference=cumsum_reference,
+        doc="out_i = x_0 + ... + x_i along a dim; integers and bools give int64. Attributes: dim, reverse (sums "
+        "from the end).",
+        source="Blelloch 1990, Prefix sums and their applications",
+    )
+)
+CUMPROD = register(
+    Op(
+        "cumprod",
+        **_SCAN,
+        infer=_infer_sum,
+        lower=lowering.lower_cumprod,
+        grad=_cumprod_grad,
+        saves=(0, "out"),
+        reference=cumprod_reference,
+        doc="out_i = x_0 * ... * x_i along a dim; integers and bools give int64. Attributes: dim, reverse.",
+    )
+)
+CUMMAX = register(
+    Op(
+        "cummax",
+        **_SCAN,
+        infer=_infer_extreme,
+        lower=lowering.lower_cummax,
+        grad=_extreme_grad,
+        saves=("out",),
+        reference=cummax_reference,
+        doc="out_i = max(x_0 .. x_i) and its position, the last of equal values; NaN wins. Attributes: dim, reverse.",
+    )
+)
+CUMMIN = register(
+    Op(
+        "cummin",
+        **_SCAN,
+        infer=_infer_extreme,
+        lower=lowering.lower_cummin,
+        grad=_extreme_grad,
+        saves=("out",),
+        reference=cummin_reference,
+        doc="out_i = min(x_0 .. x_i) and its position, the last of equal values; NaN wins. Attributes: dim, reverse.",
+    )
+)
+LOGCUMSUMEXP = register(
+    Op(
+        "logcumsumexp",
+        **_SCAN,
+        categories="f",
+        infer=_infer_log,
+        lower=lowering.lower_logcumsumexp,
+        grad=_log_grad,
+        saves=(0, "out"),
+        reference=logcumsumexp_reference,
+        doc="out_i = log(exp x_0 + ... + exp x_i) along a dim, without overflow. Attributes: dim, reverse.",
+    )
+)

@@ -1,7 +1,7 @@
 """Records of sort and topk.
 
-Floor 2. argsort, median, kthvalue, unique and the like are composites over these two. Methods are written by hand above: PyTorch's take their
-arguments in another order and give a named tuple.
+Floor 2. argsort, median, kthvalue, unique and the like are composites over these two. Methods are written by hand
+above: PyTorch's take their arguments in another order and give a named tuple.
 """
 
 from __future__ import annotations
@@ -61,14 +61,32 @@ def topk_reference(x: np.ndarray, k: int, dim: int, largest: bool) -> tuple[np.n
     return np.take(values, np.arange(k), dim), np.take(order, np.arange(k), dim)
 
 
-SORT = register(Op(
-    "sort", **_SORTING, infer=_infer_sort, lower=lowering.lower_sort, grad=_sort_grad, saves=("out",), reference=sort_reference,
-    doc="Values in order along a dim, and the int64 positions they came from. Stable; NaN counts as the greatest. Attributes: dim, "
+SORT = register(
+    Op(
+        "sort",
+        **_SORTING,
+        infer=_infer_sort,
+        lower=lowering.lower_sort,
+        grad=_sort_grad,
+        saves=("out",),
+        reference=sort_reference,
+        doc="Values in order along a dim, and the int64 positions they came from. Stable; NaN counts as the "
+        "greatest. Attributes: dim, "
         "descending.",
-    source="Knuth 1998, The Art of Computer Programming, vol. 3, 5.2.5 (radix); Batcher 1968 (bitonic)",
-))
-TOPK = register(Op(
-    "topk", **_SORTING, infer=_infer_topk, lower=lowering.lower_topk, grad=_topk_grad, saves=("out",), reference=topk_reference,
-    doc="The k greatest (or smallest) values along a dim, in order, and their int64 positions; the first of equal values is taken. "
+        source="Knuth 1998, The Art of Computer Programming, vol. 3, 5.2.5 (radix); Batcher 1968 (bitonic)",
+    )
+)
+TOPK = register(
+    Op(
+        "topk",
+        **_SORTING,
+        infer=_infer_topk,
+        lower=lowering.lower_topk,
+        grad=_topk_grad,
+        saves=("out",),
+        reference=topk_reference,
+        doc="The k greatest (or smallest) values along a dim, in order, and their int64 positions; the first of "
+        "equal values is taken. "
         "NaN counts as the greatest. Attributes: k, dim, largest.",
-))
+    )
+)

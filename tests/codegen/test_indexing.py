@@ -53,7 +53,7 @@ def placed(a: np.ndarray, dtype: DType, strided: bool):
 
 def view(flat: np.ndarray, lay) -> np.ndarray:
     size = flat.itemsize
-    return np.lib.stride_tricks.as_strided(flat[lay.offset:], lay.shape, [s * size for s in lay.stride])
+    return np.lib.stride_tricks.as_strided(flat[lay.offset :], lay.shape, [s * size for s in lay.stride])
 
 
 def check(op, given, dtype_list, raw, kind, strided=False, **attrs):
@@ -69,16 +69,28 @@ def check(op, given, dtype_list, raw, kind, strided=False, **attrs):
         want = op.reference(*given, **attrs)
         assert want.shape == shape
         if out.numel:
-            np.testing.assert_array_equal(loaded(view(got, out), out_dtype), want.astype(given[0].dtype if writes else want.dtype))
+            np.testing.assert_array_equal(
+                loaded(view(got, out), out_dtype), want.astype(given[0].dtype if writes else want.dtype)
+            )
             if writes and strided and len(shape):  # the gaps between elements are as they were
                 view(got, out)[...] = view(pairs[0][0], out)
                 np.testing.assert_array_equal(got, pairs[0][0])
 
 
 @pytest.mark.parametrize("strided", [False, True], ids=["contiguous", "strided"])
-@pytest.mark.parametrize("shape, index, dim", [((5, 7), (3, 7), 0), ((5, 7), (5, 11), 1), ((3, 4, 70), (2, 9, 65), 1), ((50,), (300,), 0),
-                                               ((), (1,), 0), ((4, 0), (4, 0), 1), ((2, 3, 2, 3, 2, 3, 2, 3), (2, 3, 2, 3, 2, 3, 2, 5), 7)],
-                         ids=str)
+@pytest.mark.parametrize(
+    "shape, index, dim",
+    [
+        ((5, 7), (3, 7), 0),
+        ((5, 7), (5, 11), 1),
+        ((3, 4, 70), (2, 9, 65), 1),
+        ((50,), (300,), 0),
+        ((), (1,), 0),
+        ((4, 0), (4, 0), 1),
+        ((2, 3, 2, 3, 2, 3, 2, 3), (2, 3, 2, 3, 2, 3, 2, 5), 7),
+    ],
+    ids=str,
+)
 def test_gather(raw, kind, shape, index, dim, strided):
     i = indices(index, shape[dim] if shape else 1)
     check(indexing.GATHER, [arrays(shape, F32), i], [F32, I64], raw, kind, strided, dim=dim)
@@ -102,7 +114,9 @@ def test_every_index_dtype(raw, kind):
 
 
 @pytest.mark.parametrize("strided", [False, True], ids=["contiguous", "strided"])
-@pytest.mark.parametrize("shape, count, dim", [((9, 40), 5, 0), ((9, 40), 50, 1), ((2, 3, 33), 4, 1), ((), 1, 0), ((3, 4), 0, 1)], ids=str)
+@pytest.mark.parametrize(
+    "shape, count, dim", [((9, 40), 5, 0), ((9, 40), 50, 1), ((2, 3, 33), 4, 1), ((), 1, 0), ((3, 4), 0, 1)], ids=str
+)
 def test_index_select_and_slice_writes(raw, kind, shape, count, dim, strided):
     x = arrays(shape, F32)
     i = indices((count,), shape[dim] if shape else 1)
@@ -121,7 +135,8 @@ def test_embedding(raw, kind, shape):
 
 
 ADVANCED = [
-    ((5, 6, 7), (0,), [(4,)]), ((5, 6, 7), (1,), [(3, 2)]), ((5, 6, 7), (0, 1), [(4,), (4,)]), ((5, 6, 7), (0, 2), [(3, 1), (2,)]),
+    ((5, 6, 7), (0,), [(4,)]), ((5, 6, 7), (1,), [(3, 2)]), ((5, 6, 7), (0, 1), [(4,), (4,)]),
+    ((5, 6, 7), (0, 2), [(3, 1), (2,)]),
     ((5, 6, 70), (0, 1, 2), [(40,), (1,), (40,)]), ((5, 6), (1,), [()]), ((5, 4, 6), (1, 2), [(0,), (0,)]),
 ]  # fmt: skip
 
@@ -137,12 +152,31 @@ def test_advanced_indexing(raw, kind, case, strided):
     result = indexing.lowering.indexed_shape(shape, dims, np.broadcast_shapes(*index_shapes))[0]
     for values in (arrays(result, F32, 3), np.array(1.5, np.float32), arrays(result[-1:], F32, 4)):
         for accumulate in (False, True):
-            check(indexing.INDEX_PUT, [x, values, *which], [F32, F32, *kinds], raw, kind, strided, dims=dims, accumulate=accumulate)
+            check(
+                indexing.INDEX_PUT,
+                [x, values, *which],
+                [F32, F32, *kinds],
+                raw,
+                kind,
+                strided,
+                dims=dims,
+                accumulate=accumulate,
+            )
 
 
 @pytest.mark.parametrize("strided", [False, True], ids=["contiguous", "strided"])
-@pytest.mark.parametrize("shape, index, dim", [((5, 7), (9, 7), 0), ((5, 70), (5, 90), 1), ((3, 4, 40), (2, 9, 33), 1), ((50,), (3000,), 0),
-                                               ((), (1,), 0), ((4, 5), (4, 0), 1)], ids=str)
+@pytest.mark.parametrize(
+    "shape, index, dim",
+    [
+        ((5, 7), (9, 7), 0),
+        ((5, 70), (5, 90), 1),
+        ((3, 4, 40), (2, 9, 33), 1),
+        ((50,), (3000,), 0),
+        ((), (1,), 0),
+        ((4, 5), (4, 0), 1),
+    ],
+    ids=str,
+)
 def test_scatter(raw, kind, shape, index, dim, strided):
     x, i, src = arrays(shape, F32), indices(index, shape[dim] if shape else 1), arrays(index, F32, 1)
     for op in (indexing.SCATTER, indexing.SCATTER_ADD):
@@ -158,13 +192,26 @@ def test_scatter_reduce(raw, kind, reduce, include_self, dtype):
     src = np.clip(arrays((4, 8), dtype, 1), -2, 2)
     if reduce == "mean":  # exact in float16 only where the counts are powers of two
         i = np.repeat(np.arange(4), 2)[None].repeat(4, 0) if not include_self else np.arange(8)[None].repeat(4, 0)
-    check(indexing.SCATTER_REDUCE, [x, i, src], [dtype, I64, dtype], raw, kind, dim=1, reduce=reduce, include_self=include_self)
+    check(
+        indexing.SCATTER_REDUCE,
+        [x, i, src],
+        [dtype, I64, dtype],
+        raw,
+        kind,
+        dim=1,
+        reduce=reduce,
+        include_self=include_self,
+    )
 
 
 def test_large_scatter_add_in_ranges(raw, kind):
     x, i, src = arrays((999,), F32), indices((70000,), 999), arrays((70000,), F32, 1)
     lowered = indexing.SCATTER_ADD.lower(
-        (layout(F32, x.shape), layout(I64, i.shape), layout(F32, src.shape)), (layout(F32, x.shape),), (0,), runner.target(raw, kind), None
+        (layout(F32, x.shape), layout(I64, i.shape), layout(F32, src.shape)),
+        (layout(F32, x.shape),),
+        (0,),
+        runner.target(raw, kind),
+        None,
     )
     (got,) = runner.run(lowered, [x, i, src], [x.copy()], device=raw)
     want = x.astype(np.float64)
@@ -179,7 +226,9 @@ def test_indices_out_of_range_touch_nothing(raw, kind):
     check(indexing.INDEX, [x, i, i[::-1].copy()], [F32, I64, I64], raw, kind, dims=(0, 1))
     check(indexing.INDEX_ADD, [x, i, arrays((6, 6), F32)], [F32, I64, F32], raw, kind, dim=0)
     check(indexing.SCATTER, [x, i[None].repeat(5, 0), arrays((5, 6), F32)], [F32, I64, F32], raw, kind, dim=1)
-    check(indexing.INDEX_PUT, [x, arrays((6,), F32), i, i], [F32, F32, I64, I64], raw, kind, dims=(0, 1), accumulate=True)
+    check(
+        indexing.INDEX_PUT, [x, arrays((6,), F32), i, i], [F32, F32, I64, I64], raw, kind, dims=(0, 1), accumulate=True
+    )
 
 
 @pytest.mark.parametrize("strided", [False, True], ids=["contiguous", "strided"])
@@ -206,8 +255,25 @@ def test_searchsorted(raw, kind, right):
     for ordered, values in (((9,), (4, 30)), ((3, 40), (3, 70)), ((1,), (5,)), ((0,), (3,)), ((9,), ())):
         for strided in (False, True):
             o = np.sort(arrays(ordered, F32), -1)
-            check(indexing.SEARCHSORTED, [o, arrays(values, F32, 1)], [F32, F32], raw, kind, strided, right=right, out_int32=right)
-    check(indexing.SEARCHSORTED, [np.sort(arrays((50,), I64)), arrays((70,), I64, 1)], [I64, I64], raw, kind, right=right, out_int32=False)
+            check(
+                indexing.SEARCHSORTED,
+                [o, arrays(values, F32, 1)],
+                [F32, F32],
+                raw,
+                kind,
+                strided,
+                right=right,
+                out_int32=right,
+            )
+    check(
+        indexing.SEARCHSORTED,
+        [np.sort(arrays((50,), I64)), arrays((70,), I64, 1)],
+        [I64, I64],
+        raw,
+        kind,
+        right=right,
+        out_int32=False,
+    )
 
 
 def test_errors_are_raised_before_anything_runs(raw, kind):

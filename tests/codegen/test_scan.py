@@ -97,7 +97,16 @@ def test_extremes_and_nan(raw, kind, name):
 
 
 def test_log_of_sums_with_infinities(raw, kind):
-    x = np.array([[-np.inf, -np.inf, 1, 2], [800, 801, 1, 2], [1, np.inf, np.inf, 3], [1, np.nan, 1, 1], [-900, -900, -901, -899]], np.float32)
+    x = np.array(
+        [
+            [-np.inf, -np.inf, 1, 2],
+            [800, 801, 1, 2],
+            [1, np.inf, np.inf, 3],
+            [1, np.nan, 1, 1],
+            [-900, -900, -901, -899],
+        ],
+        np.float32,
+    )
     check(OPS["logcumsumexp"], x, F32, 1, False, raw, kind)
 
 

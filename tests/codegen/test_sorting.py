@@ -12,7 +12,17 @@ from cltorch.ops import sorting
 from cltorch.shapes import layout
 
 F32 = dtypes.float32
-SHAPES = [((), 0), ((1,), 0), ((0, 4), 0), ((31,), 0), ((3, 33), 1), ((50, 4), 0), ((3, 400, 2), 1), ((2, 1500), 1), ((20000,), 0)]
+SHAPES = [
+    ((), 0),
+    ((1,), 0),
+    ((0, 4), 0),
+    ((31,), 0),
+    ((3, 33), 1),
+    ((50, 4), 0),
+    ((3, 400, 2), 1),
+    ((2, 1500), 1),
+    ((20000,), 0),
+]
 DEVICES = [(raw, "cpu") for raw in runner.devices()] + [(raw, "gpu") for raw in runner.devices()[:1]]
 pytestmark = pytest.mark.parametrize("raw, kind", DEVICES, ids=[f"{raw}-{kind}" for raw, kind in DEVICES])
 
@@ -24,7 +34,9 @@ def arrays(shape: tuple[int, ...], dtype: DType, seed: int = 0) -> np.ndarray:
         return rng.integers(0, 2, shape).astype(bool)
     if dtype.category != dtypes.FLOAT:
         facts = np.iinfo(dtype.numpy)
-        return rng.choice(np.array([facts.min, facts.max, 0, 1, 2, 3, facts.max - 1, facts.min + 1], dtype.numpy), shape)
+        return rng.choice(
+            np.array([facts.min, facts.max, 0, 1, 2, 3, facts.max - 1, facts.min + 1], dtype.numpy), shape
+        )
     made = np.asarray(rng.integers(-300, 300, shape) / 4, np.float32 if dtype is dtypes.bfloat16 else dtype.numpy)
     special = rng.choice(np.array([0.0, -0.0, np.nan, -np.nan, np.inf, -np.inf, 1e-5], made.dtype), shape)
     made = np.where(rng.random(shape) < 0.3, special, made).astype(made.dtype)
@@ -41,7 +53,10 @@ def check(op, x, dtype, attrs, raw, kind, strided=False):
     if strided and x.ndim:
         back = np.zeros((*x.shape[::-1], 2), bits.dtype)
         back[..., 1] = bits.transpose(range(x.ndim)[::-1])
-        flat, lay = back.reshape(-1), layout(dtype, x.shape, tuple(s // bits.itemsize for s in back.strides[:-1])[::-1], 1)
+        flat, lay = (
+            back.reshape(-1),
+            layout(dtype, x.shape, tuple(s // bits.itemsize for s in back.strides[:-1])[::-1], 1),
+        )
     outs = [layout(d, s) for d, s in op.infer((lay,), attrs)]
     lowered = op.lower((lay,), tuple(outs), attrs, runner.target(raw, kind), None)
     values, order = runner.run(lowered, [flat], outs, device=raw)
@@ -50,7 +65,9 @@ def check(op, x, dtype, attrs, raw, kind, strided=False):
     dim = attrs[1] if op is sorting.TOPK else attrs[0]
     picked = np.take_along_axis(bits, want, dim) if x.ndim else bits
     unsigned = np.dtype(f"u{bits.itemsize}")  # bit for bit: zeros keep their sign, NaN its payload
-    np.testing.assert_array_equal(values.view(unsigned).reshape(want.shape), np.ascontiguousarray(picked).view(unsigned))
+    np.testing.assert_array_equal(
+        values.view(unsigned).reshape(want.shape), np.ascontiguousarray(picked).view(unsigned)
+    )
 
 
 @pytest.mark.parametrize("descending", [False, True])
@@ -69,8 +86,20 @@ def test_every_dtype(raw, kind, dtype):
 
 
 @pytest.mark.parametrize("largest", [False, True])
-@pytest.mark.parametrize("shape, k, dim", [((), 1, 0), ((5,), 0, 0), ((5,), 5, 0), ((3, 1000), 5, 1), ((300, 3), 64, 0), ((300, 3), 65, 0),
-                                           ((1, 50257), 50, 1), ((40, 10), 2, 1)], ids=str)
+@pytest.mark.parametrize(
+    "shape, k, dim",
+    [
+        ((), 1, 0),
+        ((5,), 0, 0),
+        ((5,), 5, 0),
+        ((3, 1000), 5, 1),
+        ((300, 3), 64, 0),
+        ((300, 3), 65, 0),
+        ((1, 50257), 50, 1),
+        ((40, 10), 2, 1),
+    ],
+    ids=str,
+)
 def test_topk(raw, kind, shape, k, dim, largest):
     check(sorting.TOPK, arrays(shape, F32), F32, (k, dim, largest), raw, kind)
     check(sorting.TOPK, arrays(shape, F32), F32, (k, dim, largest), raw, kind, strided=True)
