@@ -367,3 +367,66 @@ def _location(map_location: Any, saved: str) -> Any:
     if callable(map_location):
         return None
     raise TypeError(f"load: map_location: got {type(map_location).__name__}, wanted a device, a name, a dict or a function")
+
+
+_SAFETENSORS_NAMES = {
+    "float32": "F32", "float64": "F64", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
+    "uint8": "U8", "bool": "BOOL",
+}
+_SAFETENSORS_DTYPES = {name: dtypes.by_name(dtype) for dtype, name in _SAFETENSORS_NAMES.items()}
+
+
+def save_safetensors(tensors: dict[str, Tensor], filename: str | os.PathLike, metadata: dict[str, str] | None = None) -> None:
+    """Write named tensors in the safetensors format (contiguous copies; a path appears only when complete).
+
+    Raises:
+        ImportError: safetensors is not installed.
+    """
+    safetensors = _safetensors()
+    described = {
+        name: {
+            "dtype": t.dtype.name,
+            "shape": list(t.shape),
+            "data": engine.read(t._storage, t._layout).tobytes(),
+        }
+        for name, t in tensors.items()
+    }
+    path = Path(filename)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        safetensors.serialize_file(described, str(partial), metadata)
+        os.replace(partial, path)
+    finally:
+        if partial.exists():
+            partial.unlink()
+
+
+def load_safetensors(filename: str | os.PathLike, device: Any = None) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        ImportError: safetensors is not installed. FileNotFoundError: there is no such file.
+        RuntimeError: the file is damaged or no safetensors file.
+    """
+    safetensors = _safetensors()
+    data = Path(filename).read_bytes()
+    try:
+        entries = safetensors.deserialize(data)
+    except safetensors.SafetensorError as error:
+        raise RuntimeError(f"load_safetensors: {filename}: not a safetensors file, or damaged: {error}") from error
+    found = {}
+    for name, entry in entries:
+        dtype = _SAFETENSORS_DTYPES.get(entry["dtype"])
+        if dtype is None:
+            raise RuntimeError(f"load_safetensors: {filename}: {name}: got dtype {entry['dtype']}, wanted one of {', '.join(_SAFETENSORS_DTYPES)}")
+        stored = _LoadedStorage(np.frombuffer(bytearray(entry["data"]), np.uint8), storage_device(device))
+        found[name] = make(stored.storage, layout(dtype, tuple(entry["shape"])))
+    return found
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors
+    except ImportError as error:
+        raise ImportError("safetensors files need: pip install cltorch[vision], or safetensors") from error
+    return safetensors

@@ -1,0 +1,1 @@
+"""Ratios against PyTorch (and tinygrad), measured interleaved in one run: `python -m benchmarks` or `make bench`."""
