@@ -10,9 +10,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from .. import creation
+import numpy as np
+
 from ..autograd import no_grad
-from ..functions import linalg
+from ..functions import creation
 from ..tensor import Tensor
 
 _LINEAR = (
@@ -192,11 +193,12 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     columns = tensor.numel() // rows
     with no_grad():
         flat = creation.randn(max(rows, columns), min(rows, columns), generator=generator, device=tensor.device)
-        q, r = linalg.qr(flat)
-        q = q * r.diagonal().sign()  # uniform over the orthogonal matrices
+        q, r = np.linalg.qr(flat.numpy().astype(np.float64))  # LAPACK on the host: done once per weight
+        q = q * np.sign(np.diag(r))  # uniform over the orthogonal matrices
         if rows < columns:
-            q = q.t()
-        return tensor.copy_(q.reshape(tensor.shape)).mul_(gain)
+            q = q.T
+        found = creation.tensor(gain * q.reshape(tuple(tensor.shape)), dtype=tensor.dtype, device=tensor.device)
+        return tensor.copy_(found)
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:

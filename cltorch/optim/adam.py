@@ -9,8 +9,12 @@ from collections.abc import Iterable
 from math import sqrt
 from typing import Any
 
+from ..functions.creation import zeros_like
+from ..ops.pointwise import MAXIMUM
+from ..ops.updates import SCALED_STEP, WEIGHTED, WEIGHTED_SQUARE
 from ..tensor import Tensor
 from .optimizer import Optimizer, check_range, number
+from .update import update
 
 
 class Adam(Optimizer):
@@ -70,34 +74,38 @@ class Adam(Optimizer):
         )
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        lr, eps, decay = number(group["lr"]), group["eps"], group["weight_decay"]
+        lr, eps, decay = number(group["lr"]), float(group["eps"]), group["weight_decay"]
         beta1, beta2 = number(group["betas"][0]), number(group["betas"][1])
+        first, second = (beta1, 1 - beta1), (beta2, 1 - beta2)
         amsgrad, decoupled = group["amsgrad"], group.get("decoupled_weight_decay", False)
+        shrink = 1 - lr * decay
+        counted, factors = -1.0, (0.0, 0.0, 0.0)  # one tuple for all parameters that have made as many steps
         for param, grad in zip(params, grads):
             state = self.state[param]
             if not state:
                 state["step"] = 0.0
-                state["exp_avg"] = param.new_zeros(param.shape)
-                state["exp_avg_sq"] = param.new_zeros(param.shape)
+                state["exp_avg"] = zeros_like(param)
+                state["exp_avg_sq"] = zeros_like(param)
                 if amsgrad:
-                    state["max_exp_avg_sq"] = param.new_zeros(param.shape)
-            state["step"] = step = state["step"] + 1
+                    state["max_exp_avg_sq"] = zeros_like(param)
+            state["step"] = step = state["step"] + 1.0
+            if step != counted:
+                counted, factors = step, (lr / (1 - beta1**step), 1 / sqrt(1 - beta2**step), eps)
             if group["maximize"]:
                 grad = -grad
             if decay:
                 if decoupled:
-                    param.mul_(1 - lr * decay)
+                    param.mul_(shrink)
                 else:
                     grad = grad.add(param, alpha=decay)
             mean, square = state["exp_avg"], state["exp_avg_sq"]
-            mean.lerp_(grad, 1 - beta1)
-            square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+            update(WEIGHTED, mean, (grad,), first)
+            update(WEIGHTED_SQUARE, square, (grad,), second)
             if amsgrad:
                 largest = state["max_exp_avg_sq"]
-                largest.copy_(largest.maximum(square))
+                update(MAXIMUM, largest, (square,), ())
                 square = largest
-            scale = sqrt(1 - beta2**step)
-            param.addcdiv_(mean, square.sqrt().div_(scale).add_(eps), value=-lr / (1 - beta1**step))
+            update(SCALED_STEP, param, (mean, square), factors)
 
 
 class AdamW(Adam):

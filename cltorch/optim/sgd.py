@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..ops.pointwise import ADD_SCALED
+from ..ops.updates import WEIGHTED
 from ..tensor import Tensor
 from .optimizer import Optimizer, check_range, number
+from .update import update
 
 
 class SGD(Optimizer):
@@ -65,28 +68,26 @@ class SGD(Optimizer):
         )
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        lr, momentum, decay = number(group["lr"]), group["momentum"], number(group["weight_decay"])
-        nesterov, sign = group["nesterov"], 1.0
-        if group["maximize"]:
-            if decay:
-                grads = [-grad for grad in grads]
-            else:  # the sign goes into the factors
-                sign = -1.0
-        if decay:
-            grads = [grad.add(param, alpha=decay) for param, grad in zip(params, grads)]
+        lr, momentum, decay = number(group["lr"]), float(group["momentum"]), number(group["weight_decay"])
+        sign = -1.0 if group["maximize"] else 1.0
+        step, kept = -lr * sign, (1.0 - group["dampening"]) * sign
+        if decay:  # g sign + decay p, with the sign already in
+            grads = [grad.mul(sign).add_(param, alpha=decay) for param, grad in zip(params, grads)]
+            step, kept, sign = -lr, 1.0 - group["dampening"], 1.0
         if not momentum:
             for param, grad in zip(params, grads):
-                param.add_(grad, alpha=-lr * sign)
+                update(ADD_SCALED, param, (grad,), (step,))
             return
-        kept = (1 - group["dampening"]) * sign
+        nesterov, along, ahead = group["nesterov"], (-lr,), (-lr * momentum,)
         for param, grad in zip(params, grads):
             state = self.state[param]
             buffer = state.get("momentum_buffer")
             if buffer is None:
                 buffer = state["momentum_buffer"] = grad * sign
             else:
-                buffer.mul_(momentum).add_(grad, alpha=kept)
+                update(WEIGHTED, buffer, (grad,), (momentum, kept))
             if nesterov:
-                param.add_(grad, alpha=-lr * sign).add_(buffer, alpha=-lr * momentum)
+                update(ADD_SCALED, param, (grad,), (step,))
+                update(ADD_SCALED, param, (buffer,), ahead)
             else:
-                param.add_(buffer, alpha=-lr)
+                update(ADD_SCALED, param, (buffer,), along)

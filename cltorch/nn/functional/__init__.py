@@ -1,8 +1,12 @@
+# ruff: noqa: F401
 """The functions behind the layers (`import cltorch.nn.functional as F`), with PyTorch's names and signatures.
 
 Floor 7. Imports tensors, autograd and the function namespace; knows no Module. One file per topic.
 """
 
+from ...functions.creation import one_hot
+from ...functions.linear import bilinear, linear
+from ...functions.reduction import cosine_similarity
 from .activation import (
     celu,
     celu_,
@@ -42,8 +46,8 @@ from .activation import (
     threshold_,
 )
 from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d, fold, unfold
-from .dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
-from .linear import bilinear, cosine_similarity, embedding, embedding_bag, linear, normalize, one_hot, pairwise_distance
+from .noise import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
+from .lookup import embedding, embedding_bag, normalize, pairwise_distance
 from .loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,

@@ -9,7 +9,7 @@ import math
 import warnings
 from typing import Any
 
-from ...functions import where
+from ...functions.arithmetic import where
 from ...tensor import Tensor
 
 

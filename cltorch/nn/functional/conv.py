@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ... import functions
+from ...dispatch import apply
+from ...ops import contraction as records
 from ...tensor import Tensor
 from .padding import pad
 
@@ -104,7 +105,22 @@ def conv2d(
             padding = 0
         else:
             raise RuntimeError(f"Invalid padding string: '{padding}'")
-    return functions.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    if input.dim() != 4:
+        if input.dim() != 3:
+            raise RuntimeError(f"Expected 3D (unbatched) or 4D (batched) input to conv2d, but got input of size: {list(input.shape)}")
+        return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
+    if stride.__class__ is not tuple or padding.__class__ is not tuple or dilation.__class__ is not tuple:
+        stride, dilation = _tuple("conv2d", "stride", stride, 2), _tuple("conv2d", "dilation", dilation, 2)
+        padding = _tuple("conv2d", "padding", padding, 2)
+    out = apply(records.CONV2D, (records.rows(input), records.taps(weight)), (stride, padding, dilation, groups, None))
+    if bias is None:
+        return out
+    if bias.shape != weight.shape[:1]:
+        raise RuntimeError(
+            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {weight.shape[0]} elements, but got bias "
+            f"of size {list(bias.shape)} instead"
+        )
+    return out + bias.reshape(-1, 1, 1)
 
 
 def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Tensor:
@@ -218,16 +234,17 @@ def conv_transpose2d(
                 f"output padding must be smaller than either stride or dilation, but got output_padding: {list(extra)}, "
                 f"stride: {list(s)}, dilation: {list(d)}"
             )
-    channels, per_group, kh, kw = weight.shape
-    # (C, out/groups, kh, kw) -> (out, C/groups, kh, kw), taps reversed
-    flipped = weight.reshape(groups, channels // groups, per_group, kh, kw).transpose(1, 2).flip(-1, -2)
-    kernel = flipped.reshape(groups * per_group, channels // groups, kh, kw)
-    dim = input.dim() - 2
-    spread = _spread(_spread(input, dim, s[0]), dim + 1, s[1])
-    low = [dd * (k - 1) - pp for dd, k, pp in zip(d, (kh, kw), p)]
-    high = [a + e for a, e in zip(low, extra)]
-    spread = pad(spread, (low[1], high[1], low[0], high[0]))
-    return conv2d(spread, kernel, bias, 1, 0, d, groups)
+    if input.dim() == 3:
+        return conv_transpose2d(input.unsqueeze(0), weight, bias, stride, padding, output_padding, groups, dilation).squeeze(0)
+    size = tuple(
+        (n - 1) * step - 2 * around + apart * (taps - 1) + more + 1
+        for n, step, around, apart, taps, more in zip(input.shape[2:], s, p, d, weight.shape[2:], extra)
+    )
+    if min(size) < 1:
+        raise RuntimeError(f"Given input size per channel: {tuple(input.shape[2:])}. Calculated output size per channel: {size}. Output "
+                           "size is too small")
+    out = apply(records.CONV2D_INPUT, (records.rows(input), records.taps(weight)), (s, p, d, groups, size))
+    return out if bias is None else out + bias.reshape(-1, 1, 1)
 
 
 def conv_transpose1d(

@@ -1,4 +1,4 @@
-"""Linear maps and distances: linear, bilinear, embedding, one_hot, cosine_similarity, pairwise_distance, normalize.
+"""Tables looked up by index, and lengths of vectors: embedding, embedding_bag, pairwise_distance, normalize.
 
 Floor 7.
 """
@@ -8,66 +8,33 @@ from __future__ import annotations
 from typing import Any
 
 from ...autograd import Function, no_grad
-from ...creation import tensor
+from ...copies import stack
 from ...dtypes import int64
-from ...functions import einsum, stack, where
+from ...functions.arithmetic import where
+from ...functions.creation import tensor
+from ...functions.indexing import embedding as _rows
 from ...tensor import Tensor
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """y = x W^T + b.
-
-    Shape: input (*, in), weight (out, in) or (in,), bias (out,); result (*, out).
-    """
-    if weight.dim() == 1:
-        out = input.matmul(weight)
-    elif input.dim() == 2 and bias is not None:
-        return bias.addmm(input, weight.t()) if bias.dim() == 1 else input.mm(weight.t()) + bias
-    else:
-        out = input.matmul(weight.t())
-    return out if bias is None else out + bias
-
-
-def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """y_k = x1^T W_k x2 + b_k.
-
-    Shape: input1 (*, in1), input2 (*, in2), weight (out, in1, in2), bias (out,); result (*, out).
-
-    Raises:
-        RuntimeError: the sizes do not fit.
-    """
-    if input1.shape[:-1] != input2.shape[:-1]:
-        raise RuntimeError(
-            f"bilinear(): input batch dimensions do not match: got {tuple(input1.shape)} and {tuple(input2.shape)}"
-        )
-    if input1.shape[-1] != weight.shape[1] or input2.shape[-1] != weight.shape[2]:
-        raise RuntimeError(
-            f"bilinear(): weight of shape {tuple(weight.shape)} does not fit inputs of {input1.shape[-1]} and {input2.shape[-1]} features"
-        )
-    out = einsum("...i,kij,...j->...k", input1, weight, input2)
-    return out if bias is None else out + bias
-
-
 class _Embedding(Function):
-    """Rows of a table; backward adds each gradient row to its table row, leaving out or scaling some."""
+    """Rows of a table; backward divides each row's gradient by how often it was looked up."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, index: Tensor, padding: int | None, by_frequency: bool) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, index: Tensor, padding: int | None) -> Tensor:
         flat = index.reshape(-1)
         ctx.save_for_backward(flat)
-        ctx.rows, ctx.padding, ctx.by_frequency = weight.shape[0], padding, by_frequency
+        ctx.rows, ctx.padding = weight.shape[0], padding
         return weight.index_select(0, flat).reshape((*index.shape, *weight.shape[1:]))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (flat,) = ctx.saved_tensors
         rows = grad.reshape((flat.shape[0], grad.shape[-1]))
-        if ctx.by_frequency:
-            counts = rows.new_zeros(ctx.rows).index_add(0, flat, rows.new_ones(flat.shape))
-            rows = rows / counts.index_select(0, flat).reshape(-1, 1)
+        counts = rows.new_zeros(ctx.rows).index_add(0, flat, rows.new_ones(flat.shape))
+        rows = rows / counts.index_select(0, flat).reshape(-1, 1)
         if ctx.padding is not None:
             rows = where((flat == ctx.padding).reshape(-1, 1), 0.0, rows)
-        return rows.new_zeros((ctx.rows, *rows.shape[1:])).index_add(0, flat, rows), None, None, None
+        return rows.new_zeros((ctx.rows, *rows.shape[1:])).index_add(0, flat, rows), None, None
 
 
 def embedding(
@@ -103,7 +70,9 @@ def embedding(
         padding_idx %= weight.shape[0]
     if max_norm is not None:
         _shorten_rows(weight, input, max_norm, norm_type)
-    return _Embedding.apply(weight, input, padding_idx, scale_grad_by_freq)
+    if scale_grad_by_freq:
+        return _Embedding.apply(weight, input, padding_idx)
+    return _rows(input, weight, padding_idx)
 
 
 def _shorten_rows(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
@@ -189,19 +158,6 @@ def _bags(rows: Tensor, kept: Tensor | None, starts: list[int], mode: str) -> Te
     ones = rows.detach().new_ones(rows.shape[0]) if kept is None else kept.to(rows.dtype)
     counts = ones.new_zeros(bags).index_add(0, where_to, ones)
     return out / counts.clamp(min=1).unsqueeze(1)
-
-
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """int64 tensor with one more dimension that is 1 at the index and 0 elsewhere; -1 classes means the largest index plus one."""
-    return tensor.one_hot(num_classes)
-
-
-def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along `dim`."""
-    dot = (x1 * x2).sum(dim)
-    squares = (x1 * x1).sum(dim), (x2 * x2).sum(dim)
-    small = eps * eps
-    return dot * (squares[0].clamp(min=small) * squares[1].clamp(min=small)).rsqrt()
 
 
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:

@@ -13,11 +13,11 @@ from typing import Any
 
 from ... import dtypes
 from ...autograd import Function, is_grad_enabled
-from ...creation import arange
-from ...functions import where
+from ...functions.arithmetic import where
+from ...functions.creation import arange
 from ...tensor import Tensor
 from .activation import logsigmoid
-from .linear import cosine_similarity, pairwise_distance
+from .lookup import pairwise_distance
 
 
 def _reduced(loss: Tensor, reduction: str) -> Tensor:
@@ -681,29 +681,3 @@ def multilabel_soft_margin_loss(
     if weight is not None:
         loss = loss * weight
     return _reduced(loss.mean(-1), reduction)
-
-
-__all__ = [
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "cosine_embedding_loss",
-    "cosine_similarity",
-    "cross_entropy",
-    "gaussian_nll_loss",
-    "hinge_embedding_loss",
-    "huber_loss",
-    "kl_div",
-    "l1_loss",
-    "margin_ranking_loss",
-    "mse_loss",
-    "multi_margin_loss",
-    "multilabel_margin_loss",
-    "multilabel_soft_margin_loss",
-    "nll_loss",
-    "pairwise_distance",
-    "poisson_nll_loss",
-    "smooth_l1_loss",
-    "soft_margin_loss",
-    "triplet_margin_loss",
-    "triplet_margin_with_distance_loss",
-]

@@ -12,7 +12,7 @@ from typing import Any
 
 from ... import dtypes
 from ...autograd import Function, is_grad_enabled
-from ...functions import cat
+from ...copies import cat
 from ...tensor import Tensor
 
 _NARROW = (dtypes.float16, dtypes.bfloat16)

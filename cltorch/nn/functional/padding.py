@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ... import functions
+from ...autograd import no_grad
+from ...copies import cat
+from ...functions.nodes import give_backward
 from ...tensor import Tensor
 
 
@@ -24,7 +26,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     """
     sides = tuple(pad)
     if mode == "constant":
-        return functions.pad(input, sides, 0.0 if value is None else value)
+        return _constant(input, sides, 0 if value is None else value)
     if value is not None and value != 0:
         raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
     if mode not in _FILLS:
@@ -42,6 +44,32 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     return input
 
 
+def _constant(input: Tensor, sides: tuple[int, ...], value: float) -> Tensor:
+    """`input` in the middle of a tensor of `value`; the gradient is the middle of the gradient."""
+    if len(sides) % 2:
+        raise RuntimeError("Padding length must be divisible by 2")
+    if len(sides) > 2 * input.dim():
+        raise RuntimeError(
+            f"Padding length should be less than or equal to two times the input dimension but got padding length {len(sides)} and input "
+            f"of dimension {input.dim()}"
+        )
+    first = input.dim() - len(sides) // 2
+    around = [(0, 0)] * first + [(sides[i], sides[i + 1]) for i in range(len(sides) - 2, -1, -2)]
+    shape = tuple(n + before + after for n, (before, after) in zip(input.shape, around))
+    if any(n < 0 for n in shape):
+        raise RuntimeError(f"The input size {list(input.shape)}, plus negative padding {list(sides)}, resulted in a negative output size")
+    source = tuple(slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in zip(input.shape, around))
+    target = tuple(slice(max(before, 0), n - max(after, 0)) for n, (before, after) in zip(shape, around))
+    with no_grad():
+        out = input.new_full(shape, value)
+        if input.dim():
+            out[target] = input[source]
+        else:
+            out.copy_(input)
+    back = [-side for side in sides]
+    return give_backward("ConstantPadNdBackward0", (input,), out, lambda grad: pad(grad, back))
+
+
 def _cropped(input: Tensor, dim: int, before: int, after: int) -> tuple[Tensor, int, int]:
     """Negative paddings carried out; the rest is left."""
     if before < 0 or after < 0:
@@ -51,7 +79,7 @@ def _cropped(input: Tensor, dim: int, before: int, after: int) -> tuple[Tensor, 
 
 
 def _joined(parts: list[Tensor], dim: int) -> Tensor:
-    return parts[0] if len(parts) == 1 else functions.cat(parts, dim)
+    return parts[0] if len(parts) == 1 else cat(parts, dim)
 
 
 def _reflect(input: Tensor, dim: int, before: int, after: int) -> Tensor:

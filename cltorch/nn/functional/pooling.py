@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ... import functions
-from ...creation import tensor
-from ...functions import stack
+from ...dispatch import apply
+from ...ops import pooling as records
 from ...tensor import Tensor
 
 Size = int | Sequence[int]
@@ -19,6 +18,18 @@ CellSize = int | Sequence[int | None] | None
 
 def _one(value: Any) -> int:
     return value if isinstance(value, int) else value[0]
+
+
+def pair(op: str, argument: str, value: Any) -> tuple[int, int]:
+    """`value` as (vertical, horizontal); one number counts for both. Raises RuntimeError for another length."""
+    if value.__class__ is int:
+        return value, value
+    given = tuple(value)
+    if len(given) == 1:
+        return given * 2
+    if len(given) != 2:
+        raise RuntimeError(f"{op}: {argument} must either be a single int, or a tuple of two ints, got {given}")
+    return given  # type: ignore[return-value]
 
 
 def max_pool2d(
@@ -37,9 +48,11 @@ def max_pool2d(
     Raises:
         RuntimeError: sizes do not fit.
     """
-    if return_indices:
-        return functions.max_pool2d_with_indices(input, kernel_size, stride, padding, dilation, ceil_mode)
-    return functions.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode)
+    kernel = pair("max_pool2d", "kernel_size", kernel_size)
+    step = pair("max_pool2d", "stride", stride) if stride else kernel
+    attrs = (kernel, step, pair("max_pool2d", "padding", padding), pair("max_pool2d", "dilation", dilation), bool(ceil_mode))
+    found = apply(records.MAX_POOL2D, (input,), attrs)
+    return found if return_indices else found[0]
 
 
 def max_pool2d_with_indices(
@@ -108,7 +121,12 @@ def avg_pool2d(
 
     Shape: input (N, C, H, W) or (C, H, W).
     """
-    return functions.avg_pool2d(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    if divisor_override is not None and divisor_override == 0:
+        raise RuntimeError("divisor must be not zero")
+    kernel = pair("avg_pool2d", "kernel_size", kernel_size)
+    step = pair("avg_pool2d", "stride", stride) if stride else kernel
+    attrs = (kernel, step, pair("avg_pool2d", "padding", padding), bool(ceil_mode), bool(count_include_pad), divisor_override)
+    return apply(records.AVG_POOL2D, (input,), attrs)
 
 
 def avg_pool1d(
@@ -147,36 +165,15 @@ def _cells(op: str, input: Tensor, output_size: CellSize, n: int) -> tuple[int, 
     return cells
 
 
-def _ends(size: int, cells: int) -> list[tuple[int, int]]:
-    """First element and end of each cell: PyTorch's floor(i n / c) and ceil((i + 1) n / c)."""
-    return [(i * size // cells, -((i + 1) * size // -cells)) for i in range(cells)]
-
-
-def _averaging(like: Tensor, size: int, cells: int) -> Tensor:
-    """The (cells, size) matrix that takes means over cells."""
-    rows = [[1 / (b - a) if a <= i < b else 0.0 for i in range(size)] for a, b in _ends(size, cells)]
-    return tensor(rows, dtype=like.dtype, device=like.device).reshape(cells, size)
-
-
 def adaptive_avg_pool2d(input: Tensor, output_size: CellSize) -> Tensor:
-    """The mean of each of `output_size` cells.
+    """The mean of each of `output_size` cells [floor(i H / h), ceil((i + 1) H / h)).
 
     Shape: input (N, C, H, W) or (C, H, W).
     """
-    if output_size == 1 and input.dim() in (3, 4):
+    cells = _cells("adaptive_avg_pool2d", input, output_size, 2)
+    if cells == (1, 1):
         return input.mean((-2, -1), keepdim=True)
-    h, w = _cells("adaptive_avg_pool2d", input, output_size, 2)
-    if (h, w) == tuple(input.shape[-2:]):
-        return input * 1
-    if h == w == 1:
-        return input.mean((-2, -1), keepdim=True)
-    if h and w and input.shape[-2] % h == 0 and input.shape[-1] % w == 0:
-        return avg_pool2d(input, (input.shape[-2] // h, input.shape[-1] // w))
-    if h != input.shape[-2]:
-        input = _averaging(input, input.shape[-2], h).matmul(input)
-    if w != input.shape[-1]:
-        input = input.matmul(_averaging(input, input.shape[-1], w).t())
-    return input
+    return apply(records.ADAPTIVE_AVG_POOL2D, (input,), (cells,))
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: CellSize) -> Tensor:
@@ -190,25 +187,8 @@ def adaptive_max_pool2d(input: Tensor, output_size: CellSize, return_indices: bo
 
     Shape: input (N, C, H, W) or (C, H, W).
     """
-    h, w = _cells("adaptive_max_pool2d", input, output_size, 2)
-    rows, columns = input.shape[-2:]
-    if h and w and rows % h == 0 and columns % w == 0:
-        return max_pool2d(input, (rows // h, columns // w), return_indices=return_indices)
-    lead = tuple(input.shape[:-2])
-    if not h or not w:
-        empty = input.new_empty((*lead, h, w))
-        return (empty, empty.long()) if return_indices else empty
-    values, places = [], []
-    for top, bottom in _ends(rows, h):
-        for left, right in _ends(columns, w):
-            cell = input[..., top:bottom, left:right].reshape((*lead, -1))
-            best, at = cell.max(-1)
-            values.append(best)
-            if return_indices:
-                broad = right - left
-                places.append((at.div(broad, rounding_mode="floor") + top) * columns + at.remainder(broad) + left)
-    out = stack(values, -1).reshape((*lead, h, w))
-    return (out, stack(places, -1).reshape((*lead, h, w))) if return_indices else out
+    found = apply(records.ADAPTIVE_MAX_POOL2D, (input,), (_cells("adaptive_max_pool2d", input, output_size, 2),))
+    return found if return_indices else found[0]
 
 
 def adaptive_max_pool2d_with_indices(

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import floor
 
-from ...creation import tensor
 from ...dtypes import int64
+from ...functions.creation import tensor
 from ...tensor import Tensor
 
 

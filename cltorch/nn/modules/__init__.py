@@ -1,3 +1,4 @@
+# ruff: noqa: F401
 """The layers, one file per topic; `cltorch.nn` offers them all.
 
 Floor 7.

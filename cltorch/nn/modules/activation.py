@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ... import creation
+from ...functions import creation
 from ...tensor import Tensor
 from .. import functional as F
 from ..parameter import Parameter

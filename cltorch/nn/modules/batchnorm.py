@@ -8,8 +8,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from ... import creation
 from ...dtypes import int64
+from ...functions import creation
 from ...tensor import Tensor
 from .. import functional as F
 from .. import init

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ... import creation
+from ...functions import creation
 from ...tensor import Tensor
 from .. import functional as F
 from .. import init

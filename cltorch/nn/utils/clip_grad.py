@@ -10,8 +10,8 @@ import warnings
 from collections.abc import Iterable
 
 from ...autograd import no_grad
-from ...creation import tensor
-from ...functions import stack
+from ...copies import stack
+from ...functions.creation import tensor
 from ...tensor import Tensor
 
 Tensors = Tensor | Iterable[Tensor]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...functions import cat
+from ...copies import cat
 from ...tensor import Tensor
 
 
