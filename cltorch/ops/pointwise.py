@@ -82,7 +82,7 @@ FILL = _unary(
     why="the operand is a number", doc="out = value.",
 )
 INDEX = register(
-    Op("index", POINTWISE, 0, "index", promote="none", result="index", method=False, inplace=False, function=False, cost=0,
+    Op("_index", POINTWISE, 0, "index", promote="none", result="index", method=False, inplace=False, function=False, cost=0,
        names=(), why="integers", doc="The C-order number of each element.")
 )
 
@@ -131,12 +131,13 @@ _ADJUST = f"((({_REST}) != $0$) & ((({_REST}) ^ {{1}}) < $0$))"  # the rest is n
 FLOOR_DIVIDE = _binary(
     "floor_divide",
     _by_kind("floor_divide({0}, {1})", f"({_ADJUST}) ? ({_QUOTIENT} - $1$) : {_QUOTIENT}", unsigned=_UQUOTIENT),
+    lambda ctx, g: (zeros(g), g.new_zeros(ctx.shapes[1]) if ctx.needs[1] else None), saves=(),
     includes=ARITHMETIC, categories="if", reference=np.floor_divide, domain=((-9, 9), (0.5, 3)), cost=8,
-    why="PyTorch has none", doc="floor(input / other); an integer divided by 0 gives 0.",
+    doc="floor(input / other); an integer divided by 0 gives 0.",
 )
 TRUNC_DIVIDE = _binary(
     "_trunc_divide", _by_kind("trunc({0} / {1})", _QUOTIENT, unsigned=_UQUOTIENT),
-    lambda ctx, g: (zeros(g), zeros(g)), saves=(), categories="if", domain=((-9, 9), (0.5, 3)), cost=8, function=False, method=False, inplace=False,
+    lambda ctx, g: (zeros(g), g.new_zeros(ctx.shapes[1]) if ctx.needs[1] else None), saves=(), categories="if", domain=((-9, 9), (0.5, 3)), cost=8, function=False, method=False, inplace=False,
     reference=lambda a, b: np.trunc(a / b), doc="trunc(input / other); an integer divided by 0 gives 0.",
 )
 REMAINDER = _binary(
@@ -430,14 +431,12 @@ LERP = _many(
 
 def _addcmul_grad(ctx: Any, g: Any) -> tuple[Any, ...]:
     _, a, b, value = ctx.inputs
-    scaled = g if value == 1 else g * value
-    return g, scaled * b if ctx.needs[1] else None, scaled * a if ctx.needs[2] else None, None
+    return g, g * value * b if ctx.needs[1] else None, g * value * a if ctx.needs[2] else None, None
 
 
 def _addcdiv_grad(ctx: Any, g: Any) -> tuple[Any, ...]:
     _, a, b, value = ctx.inputs
-    scaled = g if value == 1 else g * value
-    return g, scaled / b if ctx.needs[1] else None, -(scaled * a) / (b * b) if ctx.needs[2] else None, None
+    return g, g * value / b if ctx.needs[1] else None, -(g * value * a) / (b * b) if ctx.needs[2] else None, None
 
 
 ADDCMUL = _many(

@@ -1,0 +1,47 @@
+"""Functions of the package: composites, and what is derived from the table.
+
+Floor 6. Importing this room puts all methods and operators on Tensor. A composite stands before the form derived from a record of the
+same name. `__all__` is what `cltorch` exports.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..attach import FUNCTIONS, attach_table
+from ..ops import activations, contraction, indexing as _indexing_records, pooling, random as _random_records, scan, sorting  # noqa: F401
+from ..tensor import Tensor
+from . import activation, arithmetic, comparison, creation, indexing, linear, printing, random, reduction, shape
+
+_ROOMS = (arithmetic, reduction, linear, creation, random, indexing, comparison, shape, activation, printing)
+
+
+def _methods(room: Any) -> dict[str, Any]:
+    """The Tensor methods of a room: a dict, or names of its functions."""
+    found = getattr(room, "METHODS", {})
+    return dict(found) if isinstance(found, dict) else {name: getattr(room, name) for name in found}
+
+
+def _attach_rooms() -> None:
+    for room in _ROOMS:
+        for name, method in _methods(room).items():
+            setattr(Tensor, name, method)
+        for name in room.__all__:
+            FUNCTIONS[name] = getattr(room, name)
+
+
+def _attach_aliases() -> None:
+    for alias, name in arithmetic.ALIASES.items():
+        FUNCTIONS[alias] = FUNCTIONS[name]
+        setattr(Tensor, alias, getattr(Tensor, name))
+        if name + "_" in Tensor.__dict__:
+            setattr(Tensor, alias + "_", getattr(Tensor, name + "_"))
+
+
+for _name, _operator in arithmetic.OPERATORS.items():  # these know more than what the table derives
+    setattr(Tensor, _name, _operator)
+_attach_rooms()
+attach_table()
+_attach_aliases()
+globals().update(FUNCTIONS)
+__all__ = sorted(name for name in FUNCTIONS if not name.startswith("_"))  # noqa: PLE0605
