@@ -1,0 +1,47 @@
+"""cltorch: PyTorch's experience on any device that speaks OpenCL.
+
+    import cltorch as torch
+
+Tensors are created on the best device there is (`torch.get_default_device()`); operations are recorded and run, fused, when a value is
+needed. Importing touches no driver.
+"""
+
+from . import autograd, dtypes, engine, functions
+from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .device import device, get_default_device, set_default_device
+from .dispatch import set_default_dtype
+from .dtypes import (
+    bfloat16,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+)
+from .dtypes import DType as dtype
+from .dtypes import bool_ as bool
+from .dtypes import float16 as half
+from .dtypes import float32 as float
+from .dtypes import float64 as double
+from .dtypes import int16 as short
+from .dtypes import int32 as int
+from .dtypes import int64 as long
+from .errors import OutOfMemoryError
+from .tensor import Size, Tensor
+from .version import __version__
+
+from .functions import *  # noqa: E402
+
+from . import accelerator, backends, cuda, nn, optim, utils  # noqa: E402, I001
+from .serialization import load, load_safetensors, save, save_safetensors  # noqa: E402
+
+inf = __import__("math").inf
+nan = __import__("math").nan
+pi = __import__("math").pi
+e = __import__("math").e
+newaxis = None
+strided = "strided"
