@@ -11,13 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from . import fast
+from . import copies, fast, formats, movement, parts, strided, views
 from .autograd.probe import Probe
 from .dispatch import apply, apply_
 from .ops.table import POINTWISE, TABLE, Op
 from .tensor import Tensor, from_array
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {}
+_ALSO_FUNCTIONS = (
+    "adjoint as_strided broadcast_to chunk clone conj diagonal dsplit flatten flip fliplr flipud hsplit is_conj moveaxis movedim narrow permute "
+    "ravel real reshape resolve_conj resolve_neg roll rot90 select split split_with_sizes squeeze swapaxes swapdims t tensor_split tile "
+    "transpose unbind unflatten unsqueeze vsplit"
+).split()
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    name: function
+    for room in (views, parts, strided, formats, movement)
+    for name, function in room.METHODS.items()
+    if name in _ALSO_FUNCTIONS
+}
+FUNCTIONS |= copies.FUNCTIONS
+FUNCTIONS |= {"is_conj": Tensor.is_conj, "is_neg": Tensor.is_neg, "numel": Tensor.numel, "detach": Tensor.detach}
 
 _OPERATORS = {
     "add": "__add__", "sub": "__sub__", "mul": "__mul__", "div": "__truediv__", "pow": "__pow__", "remainder": "__mod__",
@@ -56,16 +69,22 @@ def attach(op: Op) -> None:
 
 def _attach_operators(op: Op, operator: str) -> None:
     if op.arity == 1:
-        setattr(Tensor, operator, _described(fast.unary(op), op, operator))
+        _give(operator, _described(fast.unary(op), op, operator))
         return
     plain = _described(fast.binary(op, NotImplemented), op, operator)
-    setattr(Tensor, operator, plain)
+    _give(operator, plain)
     if op.name in _COMMUTATIVE:
-        setattr(Tensor, "__r" + operator[2:], plain)
+        _give("__r" + operator[2:], plain)
     elif op.name in _REFLECTED:
-        setattr(Tensor, "__r" + operator[2:], _described(_reflected(op), op, "__r" + operator[2:]))
+        _give("__r" + operator[2:], _described(_reflected(op), op, "__r" + operator[2:]))
     if op.name in _IN_PLACE:
-        setattr(Tensor, "__i" + operator[2:], _described(_augmented(op), op, "__i" + operator[2:]))
+        _give("__i" + operator[2:], _described(_augmented(op), op, "__i" + operator[2:]))
+
+
+def _give(operator: str, method: Callable[..., Any]) -> None:
+    """Put an operator on Tensor, unless a room has put a better informed one there."""
+    if operator not in Tensor.__dict__:
+        setattr(Tensor, operator, method)
 
 
 def _reflected(op: Op) -> Callable[..., Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-
 _TENSOR_FIELDS = frozenset(("_storage", "_layout", "_node", "_requires_grad", "_output_number", "_base", "_extra"))
 
 
