@@ -24,6 +24,7 @@ from .pool import Block, Pool
 from .profiler import Peak, Profiler, Summary, Timing
 from .program import KernelHandle
 from .stream import Event, Stream, current_stream, set_current_stream
+from .transfer import aligned_empty
 
 __all__ = [
     "Block",
@@ -38,6 +39,7 @@ __all__ = [
     "Stream",
     "Summary",
     "Timing",
+    "aligned_empty",
     "current_stream",
     "devices",
     "get_device",

@@ -97,6 +97,29 @@ def test_adopted_array_is_the_memory_of_the_block(device: Device, add_source: Ke
     assert device.pool.statistics()["adopted_bytes.all.current"] >= 4000
 
 
+@pytest.mark.parametrize("shift", [0, 16])
+def test_a_large_array_is_adopted_at_numpys_alignment(device: Device, add_source: KernelSource, shift: int) -> None:
+    data = aligned(100_000, shift=shift)
+    block = device.adopt(data)
+    assert (block is not None) == device.shares_memory
+    if block is not None:
+        run(device, add_source, [block, block, ("int", data.size), ("float", 1.0)])
+        device.synchronize()
+        np.testing.assert_array_equal(data, 1)
+        data[:] = 5
+        run(device, add_source, [block, block, ("int", data.size), ("float", 1.0)])
+        np.testing.assert_array_equal(device.download(block).view(np.float32), 6)
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (7,), (3, 5, 7)])
+def test_aligned_empty(shape: tuple[int, ...]) -> None:
+    for dtype in (np.float32, np.int64, np.bool_):
+        array = runtime.aligned_empty(shape, dtype)
+        assert array.shape == shape and array.dtype == dtype and array.flags.writeable
+        assert array.size == 0 or array.ctypes.data % 64 == 0
+        array[...] = 1
+
+
 def test_adoption_is_refused_where_a_copy_is_needed(device: Device) -> None:
     assert device.adopt(aligned(100, shift=4)) is None
     assert device.adopt(aligned(100)[::2]) is None
