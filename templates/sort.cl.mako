@@ -10,7 +10,7 @@
 ##             `place`, then `finish`
 ##   bitonic   GPU, up to `capacity` elements: one work-group per row in local memory
 ##   select    smallest keys only, for topk with small k: a sorted list of k, insertion only below its last; long rows in pieces,
-##             whose lists `merge` goes through
+##             whose lists `merge` goes through; contiguous 32-bit elements are first compared with the list's last by vectors
 ## Traffic of radix: keys twice per digit. Source: Knuth 1998, vol. 3, 5.2.5 (radix); Batcher 1968 (bitonic).
 <%
 P = "ulong"
@@ -32,6 +32,20 @@ INLINE ${K} KERNEL_key(${storage} bits) {
 % endif
   return key;
 }
+% if lanes > 1:
+## the same keys for many elements at once
+INLINE uint${lanes} KERNEL_keys(uint${lanes} bits) {
+% if kind == "float":
+  const uint${lanes} magnitude = bits & ${hex(sign - 1)}u;
+  uint${lanes} key = (bits & ${hex(sign)}u) != 0 ? ~bits : (bits | ${hex(sign)}u);
+  key = magnitude == 0 ? (uint${lanes})(${hex(sign)}u) : key;
+  key = magnitude > ${hex(infinity)}u ? (uint${lanes})(${hex(2 * sign - 1)}u) : key;
+% elif kind == "signed":
+  uint${lanes} key = bits ^ ${hex(sign)}u;
+% endif
+  return ${"~key" if descending else "key"};
+}
+% endif
 <%def name="word(position)">\
 ${"KERNEL_key(x[x_row + (I)(%s) * x_step])" % position if wide else "((ulong)KERNEL_key(x[x_row + (I)(%s) * x_step]) << 32) | (uint)(%s)" % (position, position)}\
 </%def>
@@ -239,7 +253,28 @@ void KERNEL(${parameters}) {
 % endif
   ${locate_row}
   int held = 0;
+% if lanes > 1:
+  I skip_from = t_begin;
+% endif
   for (I t = t_begin; t < t_end; t++) {
+% if lanes > 1:
+    ## most elements are past the last of a full list: look at many of them at once
+    if (t == skip_from) {
+      while (held == wanted && skip_from + ${lanes} <= t_end) {
+        const int${lanes} better = KERNEL_keys(vec_load${lanes}(x + x_row + skip_from)) < (uint)(best[held - 1] >> 32);
+<% width, name = lanes, "better" %>
+% while width > 2:
+        const int${width // 2} any${width // 2} = ${name}.lo | ${name}.hi;
+<% width, name = width // 2, f"any{width // 2}" %>
+% endwhile
+        if (any2.x | any2.y) break;
+        skip_from += ${lanes};
+      }
+      t = skip_from;
+      skip_from += ${lanes};
+      if (t >= t_end) break;
+    }
+% endif
 % if form == "select":
     const ulong w = ${word("t")};
 % if wide:

@@ -114,6 +114,7 @@ class _Sort:
             if x.dtype.is_signed and x.dtype.name != "bool"
             else "unsigned"
         )
+        lanes = 16 if form == "select" and self.size == 4 and self.step[0] == 1 else 1
         capacity = _BITONIC_CAPACITY if form == "bitonic" else _SELECT_AT_MOST
         body = render(
             "sort",
@@ -133,6 +134,7 @@ class _Sort:
             passes=self.size,
             base=0 if self.wide else 32,
             capacity=capacity,
+            lanes=lanes,
             locate_row=locate("row", names, positions, self.index),
         )
         source = KernelSource(f"sort_{form}", body, (), (group,))
