@@ -17,7 +17,8 @@ from .autograd.modes import counts, state
 from .autograd.probe import MISSING, Probe
 from .dtypes import FLOAT, DType
 from .engine import Storage, make_spec, record
-from .ops.table import POINTWISE, TABLE, Op
+from .ops.pointwise import CAST, COPY, FILL
+from .ops.table import POINTWISE, Op
 from .plans import (
     Plan,
     can_cast,
@@ -113,11 +114,21 @@ def apply(op: Op, operands: Sequence[Any], attrs: tuple = (), out: Any = None) -
     Returns:
         A Tensor, or a tuple of Tensors for an op with several outputs.
     """
-    if any(isinstance(x, Probe) for x in operands):
-        return MISSING
-    plan, given = find_plan(op, operands, attrs)
-    if out is not None:
-        return _apply_out(plan, given, out)
+    plan = plans_of(op).get(key_of(operands, attrs))
+    if plan is None or plan.casts or plan.bound is not None or out is not None:
+        if any(isinstance(x, Probe) for x in operands):
+            return MISSING
+        plan, given = find_plan(op, operands, attrs)
+        if out is not None:
+            return _apply_out(plan, given, out)
+    else:
+        given = operands  # the key holds only what _checked lets pass, but for devices
+        if len(plan.tensors) > 1:
+            trace = given[plan.tensors[0]]._storage.trace
+            for i in plan.tensors:
+                if given[i]._storage.trace is not trace:
+                    given = _checked(op, given)
+                    break
     tensors = [given[i] for i in plan.tensors]
     storages = tuple([t._storage for t in tensors])
     device = storages[0].device if storages else None
@@ -181,7 +192,7 @@ def cast(t: Tensor, dtype: DType) -> Tensor:
     given = t._layout
     if given.dtype is dtype:
         return t
-    op = TABLE["cast"]
+    op = CAST
     known = plans_of(op)
     key = (given, dtype)
     plan = known.get(key)
@@ -221,13 +232,21 @@ class CastNode(OpNode):
 
 def copy_into(storage: Storage, lay: Layout, src: Tensor) -> None:
     """Record `storage[lay] = src`, broadcast and converted; no history, no checks."""
-    given = src._layout.broadcast_to(lay.shape)
-    record(make_spec(TABLE["copy"], (given,), (lay,)), (src._storage,), (storage,))
+    key = (src._layout, lay)
+    known = plans_of(COPY)
+    spec = known.get(key)
+    if spec is None:
+        spec = known[key] = make_spec(COPY, (src._layout.broadcast_to(lay.shape),), (lay,))
+    record(spec, (src._storage,), (storage,))
 
 
 def fill_into(storage: Storage, lay: Layout, value: Any) -> None:
     """Record `storage[lay] = value` for a Python number."""
-    record(make_spec(TABLE["fill"], (lay.dtype,), (lay,)), (), (storage,), (value,))
+    known = plans_of(FILL)
+    spec = known.get(lay)
+    if spec is None:
+        spec = known[lay] = make_spec(FILL, (lay.dtype,), (lay,))
+    record(spec, (), (storage,), (value,))
 
 
 def full(shape: tuple[int, ...], value: Any, dtype: DType, device: Any) -> Tensor:
@@ -285,10 +304,19 @@ def apply_(op: Op, t: Tensor, others: Sequence[Any] = (), attrs: tuple = ()) -> 
     if not isinstance(t, Tensor):
         raise TypeError(f"{op.name}_(): argument 'input' (position 1) must be Tensor, not {type(t).__name__}")
     operands: list[Any] = [t, *others]
+    key = ("in place", *[x._layout if isinstance(x, Tensor) else type(x) for x in operands], attrs)
+    known = plans_of(op)
+    spec = known.get(key)
+    if spec is not None and _simple(t, operands):
+        record(
+            spec, tuple([x._storage for x in operands if isinstance(x, Tensor)]), (t._storage,),
+            () if spec.numbers == 0 else tuple([x for x in operands if not isinstance(x, Tensor)]),
+        )  # fmt: skip
+        t._bump()
+        return t
     gradient = state.grad and any([isinstance(x, Tensor) and x._requires_grad for x in operands])
     history.check_in_place(op.name + "_", t, gradient)
     operands = _overlap(op.name + "_", t, _checked(op, operands))
-    old = operands[0]
     plan, given = find_plan(op, operands, attrs)
     target = t._layout
     if plan.out.shape != target.shape:
@@ -306,6 +334,8 @@ def apply_(op: Op, t: Tensor, others: Sequence[Any] = (), attrs: tuple = ()) -> 
         node = make_node(plan, given)
     write(plan, given, t._storage, target)
     t._bump()
+    if _repeatable(plan, given, operands, target):
+        known[key] = make_spec(op, plan.spec.ins, (target,), attrs)
     if node is not None:
         if plan.out.dtype is target.dtype:
             t._rebase(node, 0)
@@ -314,10 +344,29 @@ def apply_(op: Op, t: Tensor, others: Sequence[Any] = (), attrs: tuple = ()) -> 
             middle = make(t._storage, plan.out, True, node, 0)
             if node.out is True:
                 node.out = Saved(apply(op, [x.detach() if isinstance(x, Tensor) else x for x in given], attrs), 0)
-            back = CastNode(middle)
-            t._rebase(back, 0)
-    del old
+            t._rebase(CastNode(middle), 0)
     return t
+
+
+def _simple(t: Tensor, operands: Sequence[Any]) -> bool:
+    """True if an in-place op that was done before on such layouts needs no more than its entry: no graph, no overlap, one device."""
+    storage = t._storage
+    trace = storage.trace
+    if t._extra is not None and t._extra.inference:
+        return False
+    for x in operands:
+        if isinstance(x, Tensor):
+            if x is not t and (x._storage is storage or x._storage.trace is not trace):
+                return False
+            if x._requires_grad and state.grad:
+                return False
+    return t._base is None or not (state.grad and t._base._requires_grad)
+
+
+def _repeatable(plan: Plan, given: Sequence[Any], operands: Sequence[Any], target: Layout) -> bool:
+    """True if the entry just written needed no casts, no copies and no wrapping of numbers."""
+    same = all([a is b for a, b in zip(given, operands)])
+    return same and plan.op.kind == POINTWISE and plan.out.dtype is target.dtype and plan.bound is None
 
 
 def _snapshot(t: Tensor) -> Tensor:
