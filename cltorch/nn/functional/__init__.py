@@ -5,7 +5,7 @@ Floor 7. Imports tensors, autograd and the function namespace; knows no Module. 
 """
 
 from ...functions.creation import one_hot
-from ...functions.linear import bilinear, linear
+from ...functions.linear import bilinear
 from ...functions.reduction import cosine_similarity
 from .activation import (
     celu,
@@ -45,6 +45,7 @@ from .activation import (
     threshold,
     threshold_,
 )
+from .affine import linear
 from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d, fold, unfold
 from .noise import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from .lookup import embedding, embedding_bag, normalize, pairwise_distance

@@ -5,12 +5,15 @@ Floor 7. Checks and paddings; the kernels are those of the operations `conv2d` a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...dispatch import apply
 from ...ops import contraction as records
+from ...ops.pointwise import ADD
+from ...ops.reductions import SUM
 from ...tensor import Tensor
+from .direct import give_backward, layout, make, run, state
 from .padding import pad
 
 Size = int | Sequence[int]
@@ -112,15 +115,62 @@ def conv2d(
     if stride.__class__ is not tuple or padding.__class__ is not tuple or dilation.__class__ is not tuple:
         stride, dilation = _tuple("conv2d", "stride", stride, 2), _tuple("conv2d", "dilation", dilation, 2)
         padding = _tuple("conv2d", "padding", padding, 2)
-    out = apply(records.CONV2D, (records.rows(input), records.taps(weight)), (stride, padding, dilation, groups, None))
-    if bias is None:
-        return out
-    if bias.shape != weight.shape[:1]:
+    if bias is not None and bias._layout.shape != weight._layout.shape[:1]:
         raise RuntimeError(
             f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {weight.shape[0]} elements, but got bias "
             f"of size {list(bias.shape)} instead"
         )
-    return out + bias.reshape(-1, 1, 1)
+    x, w = _readable(input, weight)
+    attrs = (stride, padding, dilation, groups)
+    out = run(records.CONV2D, (x, w), (*attrs, None))
+    if bias is None:
+        return give_backward("ConvolutionBackward0", (input, weight), out, _conv2d_backward((input, weight), attrs), (x, w))
+    out = run(ADD, (out, _per_channel(bias)))
+    operands = (input, weight, bias)
+    return give_backward("ConvolutionBackward0", operands, out, _conv2d_backward(operands, attrs), (x, w))
+
+
+def _readable(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as the kernels read them: rows of pixels, and taps, without gaps; copied where they are not."""
+    if not input._layout.contiguous:
+        input = records.rows(input)
+    if not weight._layout.contiguous:
+        weight = records.taps(weight)
+    return input, weight
+
+
+def _per_channel(bias: Tensor) -> Tensor:
+    """A bias (K,) read as (K, 1, 1), outside the graph."""
+    given = bias._layout
+    found = given.memo.get("per channel")
+    if found is None:
+        step = given.stride[0]
+        found = given.memo["per channel"] = layout(given.dtype, (*given.shape, 1, 1), (step, 1, 1), given.offset)
+    return make(bias._storage, found)
+
+
+def _conv2d_backward(operands: tuple[Tensor, ...], attrs: tuple) -> Callable[..., Any]:
+    """Gradients of those operands that require one."""
+    needs = [t._requires_grad for t in operands]
+    biased = len(operands) == 3
+    pixels, taps = operands[0]._layout.shape[2:], operands[1]._layout.shape[2:]
+
+    def backward(grad: Tensor, input: Tensor, weight: Tensor) -> tuple:
+        on_input = on_weight = on_bias = None
+        record = apply if state.grad else run
+        if not grad._layout.contiguous:
+            grad = records.rows(grad)
+        if needs[0]:
+            on_input = record(records.CONV2D_INPUT, (grad, weight), (*attrs, pixels))
+        if needs[1]:
+            on_weight = record(records.CONV2D_WEIGHT, (grad, input), (*attrs, taps))
+        if not biased:
+            return on_input, on_weight
+        if needs[2]:
+            on_bias = record(SUM, (grad,), ((0, 2, 3), False))
+        return on_input, on_weight, on_bias
+
+    return backward
 
 
 def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Tensor:

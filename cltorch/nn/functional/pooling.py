@@ -5,12 +5,13 @@ Floor 7. Checks and shapes; the windows are the kernels of `max_pool2d` and `avg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...dispatch import apply
 from ...ops import pooling as records
 from ...tensor import Tensor
+from .direct import give_backward, run, state
 
 Size = int | Sequence[int]
 CellSize = int | Sequence[int | None] | None
@@ -51,8 +52,16 @@ def max_pool2d(
     kernel = pair("max_pool2d", "kernel_size", kernel_size)
     step = pair("max_pool2d", "stride", stride) if stride else kernel
     attrs = (kernel, step, pair("max_pool2d", "padding", padding), pair("max_pool2d", "dilation", dilation), bool(ceil_mode))
-    found = apply(records.MAX_POOL2D, (input,), attrs)
-    return found if return_indices else found[0]
+    values, places = run(records.MAX_POOL2D, (input,), attrs)
+    values = give_backward("MaxPool2DBackward0", (input,), values, _max_backward(input._layout.shape[-2:], attrs), (places,))
+    return (values, places) if return_indices else values
+
+
+def _max_backward(size: tuple[int, ...], attrs: tuple) -> Callable[[Tensor, Tensor], Tensor]:
+    def backward(grad: Tensor, places: Tensor) -> Tensor:
+        return (apply if state.grad else run)(records.MAX_POOL2D_BACKWARD, (grad, places), (size, *attrs))
+
+    return backward
 
 
 def max_pool2d_with_indices(
