@@ -7,7 +7,14 @@ needed. Importing touches no driver.
 """
 
 from . import autograd, dtypes, engine, functions
-from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from .device import device, get_default_device, set_default_device
 from .dispatch import set_default_dtype
 from .dtypes import (
@@ -31,6 +38,7 @@ from .dtypes import int16 as short
 from .dtypes import int32 as int
 from .dtypes import int64 as long
 from .errors import OutOfMemoryError
+from .formats import channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format
 from .tensor import Size, Tensor
 from .version import __version__
 

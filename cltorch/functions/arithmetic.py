@@ -491,7 +491,7 @@ METHODS: dict[str, Any] = {
     "logit": logit, "logit_": in_place(logit), "addcmul": addcmul, "addcmul_": _addcmul_, "addcdiv": addcdiv, "addcdiv_": _addcdiv_,
     "where": _where_method, "masked_fill": masked_fill, "masked_fill_": _masked_fill_, "positive": positive, "__pos__": positive,
     "polygamma": lambda self, n: polygamma(n, self), "mvlgamma": mvlgamma, "mvlgamma_": in_place(mvlgamma), "ldexp": ldexp,
-    "ldexp_": in_place(ldexp), "isreal": isreal, "is_nonzero": is_nonzero, "__rsub__": rsub,
+    "ldexp_": in_place(ldexp), "isreal": isreal, "is_nonzero": is_nonzero,
 }
 OPERATORS: dict[str, Any] = {
     "__pow__": _pow_operator, "__floordiv__": _floordiv, "__rfloordiv__": _rfloordiv, "__mod__": _mod, "__pos__": positive,
