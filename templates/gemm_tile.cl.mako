@@ -1,109 +1,105 @@
 ## Matrix product on CPUs: register tiles over panels packed inside the kernel, any strides, ragged sizes, batches, split K.
 ##
-## One work-item per work-group (n block, m block, batch x split). A group walks its block of C in `kc`-deep slices of K; for each
-## slice it packs its rows of A (if `a_form` says so) as K-major strips of MR rows, then for every panel of NR = NV * W columns
-## packs B (if `b_form` says so) as K-major rows of NR and runs the MR x NV register tile down the strips:
-## NV loads, MR broadcasts and MR * NV multiply-adds per k. Sums wait in local memory between slices.
+## One work-item per work-group (n block, m block, batch x split). A group walks its block of C in `kc`-deep slices of K. For each
+## slice it packs its part of A (a_form 'rows': as rows, 'strips' and 'any': as K-major strips of MR) and of B (as K-major
+## panels of NR = NV * W columns), unless they are read in place ('direct') or gemm_pack packed them before ('ahead'), then runs the MR x NV register tile over them:
+## NV loads, MR broadcasts and MR * NV multiply-adds per k. Sums wait in local memory between slices. Packing goes along
+## whole rows of the matrices, because hopping from page to page costs two to three times as much as the copy.
 ##
 ## Ragged edges: no padding and no branch in the k loop. The last strip and the last panel are moved back to end with the matrix,
 ## so a few elements are computed twice, and only the new ones are finished and stored. MR <= M always; where N < NR the
 ## panel is packed with the last column repeated.
 ##
-## Memory traffic: B is read once per m block, A once per panel (from L2: a block of A is mc x kc).
+## Memory traffic: B is read once per m block, A once per panel of the n block (the later ones from L2).
 ## Source: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34(3), 2008; the order of loops and
 ## the choice to pack within the group are our own measurements (benchmarks/kernels_gemm.py).
 <%
     V = vector_type
     NR = NV * W
-    turned_parts = []
     rows, vectors = range(MR), range(NV)
-    a_packed, b_packed = a_form != "direct", b_form != "direct"
-    a_space, b_space = ("__local" if a_packed else "const __global"), ("__local" if b_packed else "const __global")
+    a_strips, a_step = a_form in ("strips", "any", "ahead"), "a_pitch" if a_form == "rows" else "a_m"
+    a_packed, b_packed = a_form in ("rows", "strips", "any"), b_form in ("rows", "columns", "any")
 %>\
-% if a_form == "rows" or b_form == "columns":
+% if b_form == "columns":
 #define KERNEL_low(a, b) __builtin_shufflevector(a, b, ${zip_low})
 #define KERNEL_high(a, b) __builtin_shufflevector(a, b, ${zip_high})
 % endif
 __attribute__((reqd_work_group_size(1, 1, 1)))
 __kernel void KERNEL(${parameters}) {
   I batch = get_group_id(2);
-% if split:
   const I piece = batch % splits;
   batch = batch / splits;
   const I k_begin = piece * k_piece, k_end = k_begin + k_piece < K ? k_begin + k_piece : K;
-% else:
-  const I k_begin = 0, k_end = K;
-% endif
 ${setup}
   const I m0 = get_group_id(1) * mc, m1 = m0 + mc < M ? m0 + mc : M;
   const I n0 = get_group_id(0) * nc, n1 = n0 + nc < N ? n0 + nc : N;
+% if a_form == "rows":
+  const I m_first = m1 - m0 < ${MR} ? m1 - ${MR} : m0, rows = m1 - m_first;
+% endif
+  __local ${E} *held = (__local ${E} *)held_memory;
+% if a_packed:
+  __local ${E} *packed_a = (__local ${E} *)a_memory;
+% endif
+% if b_packed:
+  __local ${E} *packed_b = (__local ${E} *)b_memory;
+% endif
   I k0 = k_begin;
   do {
     const I kn = k0 + kc < k_end ? kc : k_end - k0;
     const int last = k0 + kc >= k_end;
 % if a_packed:
-    // strips of A
-    {
-      __local ${E} *to = packed_a;
+    // ${"rows of A, one after the other" if a_form == "rows" else "strips of A, MR wide, K-major"}
+% if a_form == "rows":
+    for (I m = 0; m < rows; ++m) {
+      const __global ${S} *p = A + (m_first + m) * a_m + k0;
+      __local ${E} *to = packed_a + m * a_pitch;
+      I k = 0;
+      for (; k + ${W} <= kn; k += ${W}) vec_store${W}(${load("p + k", W)}, to + k);
+      for (; k < kn; ++k) to[k] = ${load("p + k", 1)};
+    }
+% elif a_form == "strips":
+    for (I k = 0; k < kn; ++k) {
+      const __global ${S} *p = A + (k0 + k) * a_k;
+      __local ${E} *to = packed_a + k * ${MR};
       for (I m = m0; m < m1; m += ${MR}) {
         const I mb = m + ${MR} <= M ? m : M - ${MR};
-% if a_form == "strips":
-        for (I k = 0; k < kn; ++k) {
-          const __global ${S} *p = A + (k0 + k) * a_k + mb;
-% for w, at in pieces(MR):
-          vec_store${w if w > 1 else 1}(${load("p + %d" % at, w)}, to + k * ${MR} + ${at});
+% for w, at in pieces(MR, W):
+        vec_store${w}(${load("p + mb + %d" % at, w)}, to + ${at});
 % endfor
-        }
-% elif a_form == "rows":
-        const __global ${S} *p = A + mb * a_m + k0;
-        I k = 0;
-        for (; k + ${W} <= kn; k += ${W}) {
-% for base in range(0, MR, W):
-% for r in range(W):
-          const ${V} r${base + r} = ${load("p + %d * a_m + k" % (base + r), W) if base + r < MR else "(%s)(0)" % V};
-% endfor
-<%      statements, turned = transpose(["r%d" % (base + r) for r in range(W)], "t%d" % base) %>\
-${statements}
-<%      turned_parts = [turned] if base == 0 else turned_parts + [turned] %>\
-% endfor
-% for i in range(W):
-% for part, turned in enumerate(turned_parts):
-          vec_store${W}(${turned[i]}, to + (k + ${i}) * ${MR} + ${part * W});
-% endfor
-% endfor
-        }
-        for (; k < kn; ++k) {
-          for (I r = 0; r < ${MR}; ++r) to[k * ${MR} + r] = ${load("p + r * a_m + k", 1)};
-        }
+        to += kc * ${MR};
+      }
+    }
 % else:
-        for (I r = 0; r < ${MR}; ++r) {
-          const __global ${S} *p = A + (mb + r) * a_m + k0 * a_k;
-          for (I k = 0; k < kn; ++k) to[k * ${MR} + r] = ${load("p + k * a_k", 1)};
-        }
-% endif
-        to += kn * ${MR};
+    for (I m = m0; m < m1; m += ${MR}) {
+      const I mb = m + ${MR} <= M ? m : M - ${MR};
+      for (I r = 0; r < ${MR}; ++r) {
+        const __global ${S} *p = A + (mb + r) * a_m + k0 * a_k;
+        __local ${E} *to = packed_a + (m - m0) * kc + r;
+        for (I k = 0; k < kn; ++k) to[k * ${MR}] = ${load("p + k * a_k", 1)};
       }
     }
 % endif
-    __local ${E} *sums = held;
-    for (I n = n0; n < n1; n += ${NR}) {
-      const I n_end = n + ${NR} < n1 ? n + ${NR} : n1;
-% if b_form == "any":
-      const I nb = n + ${NR} <= N ? n : (N > ${NR} ? N - ${NR} : 0);
-% else:
-      const I nb = n + ${NR} <= N ? n : N - ${NR};
 % endif
 % if b_form == "rows":
-      for (I k = 0; k < kn; ++k) {
-        const __global ${S} *p = B + (k0 + k) * b_k + nb;
+    // panels of B, NR wide, K-major
+    for (I k = 0; k < kn; ++k) {
+      const __global ${S} *p = B + (k0 + k) * b_k;
+      __local ${E} *to = packed_b + k * ${NR};
+      for (I n = n0; n < n1; n += ${NR}) {
+        const I nb = n + ${NR} <= N ? n : N - ${NR};
 % for v in vectors:
-        vec_store${W}(${load("p + %d" % (v * W), W)}, packed_b + k * ${NR} + ${v * W});
+        vec_store${W}(${load("p + nb + %d" % (v * W), W)}, to + ${v * W});
 % endfor
+        to += kc * ${NR};
       }
+    }
 % elif b_form == "columns":
+    // panels of B, NR wide, K-major, by transposing squares
+    for (I n = n0; n < n1; n += ${NR}) {
+      const I nb = n + ${NR} <= N ? n : N - ${NR};
       for (I j = 0; j < ${NR}; j += ${W}) {
         const __global ${S} *p = B + (nb + j) * b_n + k0;
-        __local ${E} *to = packed_b + j;
+        __local ${E} *to = packed_b + (n - n0) * kc + j;
         I k = 0;
         for (; k + ${W} <= kn; k += ${W}) {
 % for r in range(W):
@@ -119,12 +115,26 @@ ${statements}
           for (I r = 0; r < ${W}; ++r) to[k * ${NR} + r] = ${load("p + r * b_n + k", 1)};
         }
       }
+    }
 % elif b_form == "any":
+    // panels of B, NR wide, K-major
+    for (I n = n0; n < n1; n += ${NR}) {
+      const I nb = n + ${NR} <= N ? n : (N > ${NR} ? N - ${NR} : 0);
       for (I j = 0; j < ${NR}; ++j) {
         const I column = nb + j < N ? nb + j : N - 1;
         const __global ${S} *p = B + column * b_n + k0 * b_k;
-        for (I k = 0; k < kn; ++k) packed_b[k * ${NR} + j] = ${load("p + k * b_k", 1)};
+        __local ${E} *to = packed_b + (n - n0) * kc + j;
+        for (I k = 0; k < kn; ++k) to[k * ${NR}] = ${load("p + k * b_k", 1)};
       }
+    }
+% endif
+    __local ${E} *sums = held;
+    for (I n = n0; n < n1; n += ${NR}) {
+      const I n_end = n + ${NR} < n1 ? n + ${NR} : n1;
+% if b_form == "any":
+      const I nb = n + ${NR} <= N ? n : (N > ${NR} ? N - ${NR} : 0);
+% else:
+      const I nb = n + ${NR} <= N ? n : N - ${NR};
 % endif
       for (I m = m0; m < m1; m += ${MR}) {
         const I mb = m + ${MR} <= M ? m : M - ${MR};
@@ -142,13 +152,19 @@ ${statements}
 % endfor
 % endfor
         }
-% if a_packed:
-        const __local ${E} *a = packed_a + (m - m0) * kn;
+% if a_form == "rows":
+        const __local ${E} *a = packed_a + (mb - m_first) * a_pitch;
+% elif a_packed:
+        const __local ${E} *a = packed_a + (m - m0) * kc;
+% elif a_form == "ahead":
+        const __global ${E} *a = A + m * K + k0 * ${MR};
 % else:
         const __global ${E} *a = A + mb * a_m + k0;
 % endif
 % if b_packed:
-        const __local ${E} *b = packed_b;
+        const __local ${E} *b = packed_b + (n - n0) * kc;
+% elif b_form == "ahead":
+        const __global ${E} *b = B + n * K + k0 * ${NR};
 % else:
         const __global ${E} *b = B + k0 * b_k + nb;
 % endif
@@ -156,16 +172,16 @@ ${statements}
 % for v in vectors:
           const ${V} b${v} = vec_load${W}(b + ${v * W});
 % endfor
-          b += ${NR if b_packed else "b_k"};
+          b += ${"b_k" if b_form == "direct" else NR};
 % for r in rows:
           {
-            const ${V} x = (${V})(${"a[%d]" % r if a_packed else "a[%d * a_m + k]" % r});
+            const ${V} x = (${V})(${"a[%d]" % r if a_strips else "a[%d * %s + k]" % (r, a_step)});
 % for v in vectors:
             c${r}_${v} = x * b${v} + c${r}_${v};
 % endfor
           }
 % endfor
-% if a_packed:
+% if a_strips:
           a += ${MR};
 % endif
         }

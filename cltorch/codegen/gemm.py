@@ -22,11 +22,11 @@ from functools import cache
 from math import prod
 
 from ..dtypes import FLOAT, DType, bfloat16, float16, float32, float64, int32, int64
-from ..shapes import Layout
+from ..shapes import Layout, layout
 from ..target import Target
 from . import expression
 from .program import Epilogue
-from .source import Argument, Input, KernelSource, Launch, Local, Lowered, Output, Scalar, Value, render
+from .source import Argument, Input, KernelSource, Launch, Local, Lowered, Output, Scalar, Scratch, Value, render
 from .walk import Parameters, collapse, index_type, up
 
 
@@ -38,7 +38,8 @@ class GemmConfig:
         form: 'tile', 'dot', 'rows' or 'group' (see the module).
         tile_m: rows of a register tile (at most M), rows of B taken at once in form 'rows'.
         tile_n: vectors across a register tile in form 'tile', columns of it in 'dot', of a work-item in 'group'.
-        pack_a, pack_b: form 'tile' copies the operand into local panels (forced where it cannot be read in place).
+        pack_a, pack_b: form 'tile' reads the operand in place ('direct'; where it cannot, as 'group'), each work-group
+            packs what it needs into local memory ('group'), or a kernel packs it before ('ahead').
         block_m, block_n, block_k: what one work-group computes, and how deep a slice of K it takes at a time.
         splits: parts of K computed by different work-groups and added by a second kernel.
     """
@@ -46,8 +47,8 @@ class GemmConfig:
     form: str
     tile_m: int
     tile_n: int
-    pack_a: bool
-    pack_b: bool
+    pack_a: str
+    pack_b: str
     block_m: int
     block_n: int
     block_k: int
@@ -221,6 +222,10 @@ def _sum_dtype(dtype: DType) -> DType:
     return int64 if dtype.itemsize == 8 else int32
 
 
+def _sum_bytes(dtype: DType) -> int:
+    return 8 if _sum_type(dtype) in ("double", "ulong") else 4
+
+
 def _native(dtype: DType) -> bool:
     """True if an element is computed in the very type that stores it, so that a tile may read it in place."""
     return dtype is float32 or dtype is float64
@@ -249,41 +254,140 @@ def _lanes(dtype: DType, target: Target) -> int:
 
 def choose_config(problem: GemmProblem, target: Target) -> GemmConfig:
     """Form and sizes for a product on a target, by rules measured with benchmarks/kernels_gemm.py."""
+    if target.kind == "gpu":
+        return _group_config(problem, target)
+    lanes = _lanes(problem.a.dtype, target)
+    if problem.m <= 4 and problem.b.column == 1 and problem.n >= lanes and problem.k * problem.n >= 65536:
+        return _rows_config(problem, target)
+    if problem.m <= 8 and problem.a.column == 1 and problem.b.row == 1 and problem.k >= lanes:
+        return _dot_config(problem, target)
     return _tile_config(problem, target)
 
 
-def _tile_shape(m: int, n: int, lanes: int) -> tuple[int, int]:
-    """Rows and vectors of the register tile."""
-    wide = 12 if lanes * 2 >= 16 and lanes != 8 else 6
-    rows = min(wide, m)
-    vectors = max(1, min(24 // rows if wide == 12 else 12 // rows, 4, n // lanes))
-    return rows, vectors
+def _pieces_of_k(problem: GemmProblem, target: Target, groups: int, least: int, wanted: int) -> int:
+    """Parts to split K into so that `groups` become `wanted`, none less than `least` deep or too deep for loops."""
+    pieces = max(1, min(up(wanted, groups), problem.k // least))
+    if target.loop_limit:
+        pieces = max(pieces, up(problem.k, target.loop_limit))
+    return pieces
+
+
+def _rows_config(problem: GemmProblem, target: Target) -> GemmConfig:
+    lanes = _lanes(problem.a.dtype, target)
+    room = min(target.local_memory, 65536) // (2 * _sum_bytes(problem.a.dtype)) // problem.m
+    blocks = up(problem.n, max(lanes, room))
+    block_n = up(up(problem.n, blocks), lanes) * lanes
+    groups = up(problem.n, block_n) * problem.count
+    wanted = min(4 * target.compute_units, int(problem.k * problem.n * problem.count / 65536))
+    splits = _pieces_of_k(problem, target, groups, 64, max(1, wanted))
+    return GemmConfig("rows", 4, 1, "direct", "direct", problem.m, block_n, problem.k, splits)
+
+
+def _dot_config(problem: GemmProblem, target: Target) -> GemmConfig:
+    lanes = _lanes(problem.a.dtype, target)
+    tile_m = min(problem.m, 4, lanes)
+    tile_n = min(lanes // tile_m, problem.n)
+    wanted = min(4 * target.compute_units, int(problem.flops / 1e6))
+    room = min(target.local_memory, 65536) // (2 * _sum_bytes(problem.a.dtype)) // tile_m
+    blocks = max(up(problem.n, room), min(up(max(1, wanted), problem.count), up(problem.n, 2 * tile_n)))
+    block_n = up(up(problem.n, blocks), tile_n) * tile_n
+    groups = up(problem.n, block_n) * problem.count
+    splits = _pieces_of_k(problem, target, groups, 4096, max(1, wanted))
+    return GemmConfig("dot", tile_m, tile_n, "direct", "direct", problem.m, block_n, problem.k, splits)
+
+
+def _group_config(problem: GemmProblem, target: Target) -> GemmConfig:
+    """Tiles after the published tables of CLBlast and dlprimitives: 64 x 64, 4 x 4 an item, less for small ones."""
+    tile_m = 4 if problem.m > 16 else 1
+    tile_n = 4 if problem.n > 16 else 1
+    across, down = (16, 16) if target.max_work_group >= 256 else (8, 8)
+    if problem.m == 1:
+        across, down = across * down, 1
+    itemsize = _sum_bytes(problem.a.dtype)
+    block_m, block_n = tile_m * down, tile_n * across
+    block_k = 16
+    while block_k > 2 and block_k * (block_m + block_n + 2) * itemsize > target.local_memory // 2:
+        block_k //= 2
+    groups = up(problem.m, block_m) * up(problem.n, block_n) * problem.count
+    splits = _pieces_of_k(problem, target, groups, 512, 2 * target.compute_units)
+    return GemmConfig("group", tile_m, tile_n, "group", "group", block_m, block_n, block_k, splits)
+
+
+_GROUP_FLOPS = 4e6  # work for which one more work-group of a CPU device pays its start
+_AHEAD = 384  # rows, and columns, from which packing before the product beats packing in each work-group
+_LOCAL = 256 * 1024  # bytes of local memory that are worth using: about half of a core's second-level cache
+
+
+def _tile_shape(m: int, n: int, lanes: int, target: Target) -> tuple[int, int]:
+    """Rows and vectors of the register tile: 12 x 2 with 32 registers, 6 x 2 with 16, wider for few rows."""
+    sums = 24 if target.vector_width >= 16 else 12
+    tile_m = min(sums // 2, m)
+    if m > tile_m:  # the fewest rows computed twice
+        tile_m = min((sums // 2, 8, 6) if sums == 24 else (6, 4), key=lambda r: (up(m, r) * r * (1 + 0.1 / r), -r))
+    tile_n = max(1, min(sums // tile_m, 4, n // lanes))
+    return tile_m, tile_n
 
 
 def _tile_config(problem: GemmProblem, target: Target) -> GemmConfig:
     dtype = problem.a.dtype
-    lanes = _lanes(dtype, target)
-    itemsize = 8 if _sum_type(dtype) in ("double", "ulong") else 4
-    m, n, k = problem.m, problem.n, problem.k
-    tile_m, tile_n = _tile_shape(m, n, lanes)
+    lanes, m, n, k = _lanes(dtype, target), problem.m, problem.n, problem.k
+    tile_m, tile_n = _tile_shape(m, n, lanes, target)
     width = tile_n * lanes
-    pack_a = not (_native(dtype) and problem.a.column == 1)
-    pack_b = not (_native(dtype) and problem.b.column == 1 and n >= width and m <= 2 * tile_m)
-    budget = min(target.local_memory, 256 * 1024) // itemsize - 64  # elements
-    slices = max(1, up(k, 256 if budget > 32768 else 128))
-    block_k = up(up(k, slices), 16) * 16 if slices > 1 else max(k, 1)
-    room = budget - (block_k * width if pack_b else 0) - lanes
-    per_row = (block_k if pack_a else 0) + (width if slices > 1 else 0)
-    limit = max(tile_m, min(room // max(per_row, 1), 192) // tile_m * tile_m)
-    blocks = up(m, limit)
-    block_m = up(up(m, blocks), tile_m) * tile_m
-    wanted = max(1, min(4 * target.compute_units, int(problem.flops / 4e6)))
-    columns = max(1, up(wanted, blocks * problem.count))
-    most = up(n, width)
-    if slices > 1:
-        most = max(1, min(most, (room - (block_k * block_m if pack_a else 0)) // (block_m * width)))
-    block_n = min(most, max(1, up(up(n, width), columns))) * width
-    return GemmConfig("tile", tile_m, tile_n, pack_a, pack_b, block_m, block_n, block_k)
+    ahead = min(m, n) >= _AHEAD and k >= 128
+    pack_a = "ahead" if ahead else "direct" if _native(dtype) and problem.a.column == 1 else "group"
+    in_place = _native(dtype) and problem.b.column == 1 and n >= width and m <= 2 * tile_m
+    pack_b = "ahead" if ahead else "direct" if in_place else "group"
+    room = min(target.local_memory, _LOCAL) // _sum_bytes(dtype) - 256
+    deepest = 1024 if ahead else 256 if room >= 32768 else 64
+    if target.loop_limit:
+        deepest = min(deepest, target.loop_limit)
+    wanted = max(1, min(4 * target.compute_units, int(problem.flops / _GROUP_FLOPS)))
+
+    slices = up(k, deepest)
+    rows, columns = up(min(m, 192), tile_m), up(min(n, 1024), width)  # of tiles, in a block
+
+    def depth() -> int:
+        return max(1, k) if slices <= 1 else up(up(k, slices), lanes) * lanes
+
+    def need() -> int:
+        """Elements of local memory."""
+        kc, bm, bn = depth(), rows * tile_m, columns * width
+        held = bm * bn if slices > 1 else tile_m * width
+        return held + (bm * (kc + lanes) if pack_a == "group" else 0) + (bn * kc if pack_b == "group" else 0)
+
+    while need() > room:
+        if columns > 1 and columns * width * 2 > rows * tile_m:
+            columns -= 1
+        elif rows > 1:
+            rows -= 1
+        elif depth() > lanes:
+            slices = 2 * max(slices, 1)
+        else:
+            break
+
+    def groups() -> int:
+        return up(up(m, tile_m), rows) * up(up(n, width), columns) * problem.count
+
+    while groups() < wanted and (columns > 2 or rows > 1):
+        if columns > 2 and (columns * width >= rows * tile_m or rows == 1):
+            columns -= 1
+        elif rows > 1:
+            rows -= 1
+        else:
+            columns -= 1
+    # blocks of equal size
+    row_tiles, column_tiles = up(m, tile_m), up(n, width)
+    rows = up(row_tiles, up(row_tiles, rows))
+    columns = up(column_tiles, up(column_tiles, columns))
+    splits = 1
+    if groups() < wanted and k >= 1024:
+        splits = _pieces_of_k(problem, target, groups(), 512, wanted)
+        piece = up(up(k, splits), lanes) * lanes
+        if splits > 1 and slices > 1:
+            slices = max(1, up(k, min(depth(), piece)))
+    return GemmConfig(
+        "tile", tile_m, tile_n, pack_a, pack_b, rows * tile_m, columns * width, depth(), splits,
+    )
 
 
 # ---- the kernel's parameters and its epilogue
@@ -293,6 +397,7 @@ class _GemmParameters(Parameters):
     """Parameters that may be local memory or scalars of the program as well."""
 
     def local(self, name: str, ctype: str, nbytes: int) -> None:
+        """Local memory; `ctype` is a vector so that drivers align it (Intel's aligns as the type asks and no more)."""
         self._texts.append(f"__local {ctype} *restrict {name}")
         self._args.append(Local(nbytes))
 
@@ -415,14 +520,35 @@ def _transpose(names: Sequence[str], kind: str, prefix: str) -> tuple[str, list[
     return "\n".join(lines), current
 
 
-def _pieces(length: int) -> list[tuple[int, int]]:
-    """(width, start) of the vectors that cover `length` elements exactly."""
+def _pieces(length: int, most: int) -> list[tuple[int, int]]:
+    """(width, start) of the vectors of up to `most` lanes that cover `length` elements exactly."""
     out, at = [], 0
     while at < length:
-        width = next(w for w in (16, 8, 4, 2, 1) if w <= length - at)
+        width = next(w for w in (16, 8, 4, 2, 1) if w <= min(most, length - at))
         out.append((width, at))
         at += width
     return out
+
+
+def _parts(length: int, lanes: int, first: int = 0) -> list[tuple[int, int, str]]:
+    """(width, start, swizzle) of the pieces that cover `length` of a vector's lanes from lane `first` on."""
+    digits = "0123456789abcdef"
+    return [
+        (width, at, "" if width == lanes else f".s{digits[first + at:first + at + width]}")
+        for width, at in _pieces(length, lanes)
+    ]
+
+
+def _add_across(names: Sequence[str], kind: str) -> tuple[str, str]:
+    """C text that adds each of the vectors `names` across its lanes: lane i of the result is the sum of vector i."""
+    lines, current = [], list(names)
+    while len(current) > 1:
+        half = len(current) // 2
+        fresh = [f"across{half}_{i}" for i in range(half)]
+        for i, (x, y) in enumerate(zip(current, current[half:])):
+            lines.append(f"const {kind} {fresh[i]} = KERNEL_low({x}, {y}) + KERNEL_high({x}, {y});")
+        current = fresh
+    return "\n".join(lines), current[0]
 
 
 # ---- rendering
@@ -431,9 +557,114 @@ _INDEX = re.compile(r"\bI\b")
 
 
 def _lower_one(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: Target, scratch: int) -> Lowered:
-    if config.splits > 1:
-        raise NotImplementedError
-    return Lowered((_tile(problem, epilogue, config, target),))
+    """The launches of one normalised product; its scratch buffers are numbered from `scratch`."""
+    launches: list[Launch] = []
+    sizes: list[int] = []
+    product = problem
+    if config.form == "tile" and config.pack_a == "ahead":
+        launch, nbytes, packed = _pack(problem, problem.a.turned(), problem.m, config.tile_m, Scratch(scratch), target)
+        product = replace(product, a=packed)
+        launches.append(launch)
+        sizes.append(nbytes)
+    if config.form == "tile" and config.pack_b == "ahead":
+        width = config.tile_n * _lanes(problem.a.dtype, target)
+        launch, nbytes, packed = _pack(problem, problem.b, problem.n, width, Scratch(scratch + len(sizes)), target)
+        product = replace(product, b=packed)
+        launches.append(launch)
+        sizes.append(nbytes)
+    render_form = {"tile": _tile, "dot": _dot, "rows": _rows, "group": _group}[config.form]
+    if config.splits == 1:
+        launches.append(render_form(product, epilogue, config, target))
+    else:
+        parts = Scratch(scratch + len(sizes))
+        kind = _sum_dtype(problem.a.dtype)
+        shape = (*problem.batch, problem.m, problem.n)
+        whole = layout(kind, shape)
+        operand = Operand(parts, kind, 0, whole.stride[:-2], problem.n, 1)
+        part = replace(product, extras=(), stores=(operand,))
+        launches.append(render_form(part, Epilogue.identity(whole), config, target))
+        launches.append(_reduce(problem, epilogue, config, target, parts))
+        sizes.append(whole.nbytes * config.splits)
+    return Lowered(tuple(launches), tuple(sizes))
+
+
+def _k_pieces(problem: GemmProblem, config: GemmConfig, step: int, parameters: _GemmParameters) -> str:
+    """Adds how K is split; C text that moves the stores of a split product to the part's place in scratch."""
+    parameters.value("splits", config.splits)
+    parameters.value("k_piece", up(up(problem.k, config.splits), step) * step if config.splits > 1 else problem.k)
+    if config.splits == 1:
+        return ""
+    return f"  o0 += piece * {parameters.value('part_step', problem.count * problem.m * problem.n)};"
+
+
+def _reduce(
+    problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: Target, parts: Scratch
+) -> Launch:
+    """Adds the parts of a split product: gemm_reduce.cl.mako."""
+    dtype = problem.a.dtype
+    element, lanes = _sum_type(dtype), _lanes(dtype, target)
+    gpu = target.kind == "gpu"
+    parameters = _GemmParameters("I")
+    parameters.read("parts", element, parts)
+    finish = _Finish(problem, epilogue, parameters)
+    size = problem.m * problem.n * problem.count
+    groups = max(1, min(4 * target.compute_units, size * config.splits // 16384))
+    block_m = up(problem.m, max(1, min(problem.m, groups // problem.count)))
+    left = max(1, groups // (problem.count * up(problem.m, block_m)))
+    block_n = up(up(problem.n, left), lanes) * lanes
+    numbers = {"M": problem.m, "N": problem.n, "mc": block_m, "nc": block_n, "splits": config.splits, "part_step": size}
+    for name, number in numbers.items():
+        parameters.value(name, number)
+    local = min(64, target.max_work_group) if gpu else 1
+    setup = "\n".join([_batch_setup(problem, parameters), finish.setup])
+    body = render(
+        "gemm_reduce", parameters=parameters.text, setup=setup, finish=finish, E=element, W=lanes,
+        vector_type=f"{element}{lanes}", gpu=gpu, items=local,
+    )
+    groups_of = (up(problem.n, local), problem.m) if gpu else (up(problem.n, block_n), up(problem.m, block_m))
+    itemsize = _sum_bytes(dtype)
+    return _launch(
+        "gemm_reduce", body, problem, parameters, finish.includes, (*groups_of, problem.count),
+        float(size * config.splits), float(size * config.splits * itemsize), (local, 1, 1),
+    )
+
+
+def _pack(
+    problem: GemmProblem, x: Operand, columns: int, width: int, to: Scratch, target: Target
+) -> tuple[Launch, int, Operand]:
+    """Packs X (K x columns) into strips of `width` before the product: launch, bytes of scratch, packed operand."""
+    dtype = x.dtype
+    element, lanes = _sum_type(dtype), _lanes(dtype, target)
+    kind = f"{element}{lanes}"
+    form = "along" if x.column == 1 else "across" if x.row == 1 else "any"
+    shared = not any(x.batch)
+    count = 1 if shared else problem.count
+    strips = up(columns, width)
+    whole = strips * width * problem.k
+    parameters = _GemmParameters("I")
+    parameters.read("X", dtype.storage, x.buffer)
+    parameters.write("to", element, to)
+    pieces = max(1, min(8 * target.compute_units, int(whole * count / 65536)) // count)
+    block_k = problem.k if form == "any" else up(up(problem.k, pieces), lanes) * lanes
+    block_n = columns if form != "any" else up(up(strips, pieces), 1) * width
+    numbers = {"K": problem.k, "N": columns, "x_k": x.row, "x_n": x.column, "kc": block_k, "nc": block_n}
+    for name, number in {**numbers, "to_batch": whole}.items():
+        parameters.value(name, number)
+    place = _place(parameters, "X", replace(x, batch=() if shared else x.batch))
+    setup = "\n".join(["" if shared else _batch_setup(problem, parameters), place])
+    low, high = _zip_lanes(lanes)
+    body = render(
+        "gemm_pack", parameters=parameters.text, setup=setup, form=form, S=dtype.storage, E=element, W=lanes, P=width,
+        vector_type=kind, load=_loader(dtype), zip_low=low, zip_high=high, pieces=_pieces, parts=_parts,
+        transpose=lambda names, prefix: _transpose(names, kind, prefix),
+    )
+    groups = (up(problem.k, block_k), up(columns, block_n), count)
+    itemsize = _sum_bytes(dtype)
+    steps = () if shared else (whole,) if len(x.batch) == 1 else (whole * problem.batch[1], whole)
+    packed = Operand(to, dtype, 0, steps or (0,) * len(x.batch), 0, 0)
+    nbytes = whole * count * itemsize
+    moved = float(count * problem.k * columns * dtype.itemsize + nbytes)
+    return _launch("gemm_pack", body, problem, parameters, (), groups, 0.0, moved), nbytes, packed
 
 
 def _necessary_bytes(problem: GemmProblem) -> float:
@@ -446,45 +677,145 @@ def _tile(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: 
     """Form 'tile': gemm_tile.cl.mako."""
     dtype = problem.a.dtype
     element, lanes = _sum_type(dtype), _lanes(dtype, target)
-    itemsize = 8 if element in ("double", "ulong") else 4
+    itemsize = _sum_bytes(dtype)
     kind = f"{element}{lanes}"
     width = config.tile_n * lanes
-    a_form = b_form = "direct"
-    if config.pack_a or not (_native(dtype) and problem.a.column == 1):
-        a_form = "strips" if problem.a.row == 1 else "rows" if problem.a.column == 1 else "any"
-    if config.pack_b or not (_native(dtype) and problem.b.column == 1 and problem.n >= width):
-        fits = problem.n >= width
-        b_form = "rows" if fits and problem.b.column == 1 else "columns" if fits and problem.b.row == 1 else "any"
+    a_form, b_form = _panel_forms(problem, config, width)
     parameters = _GemmParameters("I")
-    parameters.read("A", dtype.storage, problem.a.buffer)
-    parameters.read("B", dtype.storage, problem.b.buffer)
+    parameters.read("A", element if a_form == "ahead" else dtype.storage, problem.a.buffer)
+    parameters.read("B", element if b_form == "ahead" else dtype.storage, problem.b.buffer)
     finish = _Finish(problem, epilogue, parameters)
     block_m, block_n, block_k = config.block_m, config.block_n, config.block_k
     held = 0 if block_k >= problem.k else config.tile_m * width
     tiles = up(min(block_m, problem.m), config.tile_m) * up(min(block_n, problem.n), width) if held else 1
-    parameters.local("held", element, tiles * config.tile_m * width * itemsize)
-    if a_form != "direct":
+    parameters.local("held_memory", kind, tiles * config.tile_m * width * itemsize)
+    a_pitch = block_k + lanes
+    if a_form in ("rows", "strips", "any"):
         rows = up(min(block_m, problem.m), config.tile_m) * config.tile_m
-        parameters.local("packed_a", element, (rows * block_k + lanes) * itemsize)
-    if b_form != "direct":
-        parameters.local("packed_b", element, block_k * width * itemsize)
+        parameters.local("a_memory", kind, rows * (a_pitch if a_form == "rows" else block_k) * itemsize)
+    if b_form in ("rows", "columns", "any"):
+        columns = up(min(block_n, problem.n), width) * width
+        parameters.local("b_memory", kind, columns * block_k * itemsize)
     for name, number in (
         ("M", problem.m), ("N", problem.n), ("K", problem.k), ("mc", block_m), ("nc", block_n), ("kc", block_k),
         ("a_m", problem.a.row), ("a_k", problem.a.column), ("b_k", problem.b.row), ("b_n", problem.b.column),
-        ("held_step", held),
+        ("held_step", held), ("a_pitch", a_pitch),
     ):
         parameters.value(name, number)
-    setup = [_batch_setup(problem, parameters), _place(parameters, "A", problem.a), _place(parameters, "B", problem.b)]
+    setup = _setup(problem, config, lanes, parameters, finish)
     low, high = _zip_lanes(lanes)
     body = render(
-        "gemm_tile", parameters=parameters.text, setup="\n".join([*setup, finish.setup]), finish=finish, split=False,
+        "gemm_tile", parameters=parameters.text, setup=setup, finish=finish,
         S=dtype.storage, E=element, W=lanes, vector_type=kind, MR=config.tile_m, NV=config.tile_n, a_form=a_form,
         b_form=b_form, load=_loader(dtype), zip_low=low, zip_high=high, pieces=_pieces,
         transpose=lambda names, prefix: _transpose(names, kind, prefix), unrolled=len(epilogue.instrs) <= 4,
     )
-    return _launch("gemm", body, problem, parameters, finish, (
-        up(problem.n, block_n), up(problem.m, block_m), problem.count * config.splits
-    ))
+    groups = (up(problem.n, block_n), up(problem.m, block_m), problem.count * config.splits)
+    cost = sum(instr.cost for instr in epilogue.instrs) * problem.count * problem.m * problem.n
+    return _launch(
+        "gemm", body, problem, parameters, finish.includes, groups, problem.flops + cost, _necessary_bytes(problem)
+    )
+
+
+def _setup(
+    problem: GemmProblem, config: GemmConfig, step: int, parameters: _GemmParameters, finish: _Finish
+) -> str:
+    """C text that moves every pointer to the group's batch element, and a split product's stores to their part."""
+    places = [_batch_setup(problem, parameters), _place(parameters, "A", problem.a), _place(parameters, "B", problem.b)]
+    return "\n".join([*places, finish.setup, _k_pieces(problem, config, step, parameters)])
+
+
+def _operands(problem: GemmProblem, parameters: _GemmParameters) -> None:
+    """Adds the buffers of A and B."""
+    parameters.read("A", problem.a.dtype.storage, problem.a.buffer)
+    parameters.read("B", problem.b.dtype.storage, problem.b.buffer)
+
+
+def _numbers(problem: GemmProblem, parameters: _GemmParameters, **more: int) -> None:
+    """Adds sizes, strides and `more`."""
+    a, b = problem.a, problem.b
+    for name, number in (
+        ("M", problem.m), ("N", problem.n), ("K", problem.k), ("a_m", a.row), ("a_k", a.column), ("b_k", b.row),
+        ("b_n", b.column), *more.items(),
+    ):
+        parameters.value(name, number)
+
+
+def _rows(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: Target) -> Launch:
+    """Form 'rows': gemm_rows.cl.mako."""
+    dtype = problem.a.dtype
+    element, lanes = _sum_type(dtype), _lanes(dtype, target)
+    kind, itemsize = f"{element}{lanes}", _sum_bytes(dtype)
+    parameters = _GemmParameters("I")
+    _operands(problem, parameters)
+    finish = _Finish(problem, epilogue, parameters)
+    block_n = up(min(config.block_n, problem.n), lanes) * lanes
+    parameters.local("sums_memory", kind, problem.m * block_n * itemsize)
+    _numbers(problem, parameters, nc=block_n)
+    body = render(
+        "gemm_rows", setup=_setup(problem, config, 1, parameters, finish), parameters=parameters.text, finish=finish,
+        S=dtype.storage, E=element, W=lanes, R=problem.m, U=config.tile_m, vector_type=kind, load=_loader(dtype),
+    )
+    groups = (up(problem.n, block_n), 1, problem.count * config.splits)
+    return _launch(
+        "gemm_rows", body, problem, parameters, finish.includes, groups, problem.flops, _necessary_bytes(problem)
+    )
+
+
+def _dot(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: Target) -> Launch:
+    """Form 'dot': gemm_dot.cl.mako."""
+    dtype = problem.a.dtype
+    element, lanes = _sum_type(dtype), _lanes(dtype, target)
+    kind, itemsize = f"{element}{lanes}", _sum_bytes(dtype)
+    parameters = _GemmParameters("I")
+    _operands(problem, parameters)
+    finish = _Finish(problem, epilogue, parameters)
+    pitch = up(min(config.block_n, problem.n), config.tile_n) * config.tile_n + config.tile_n
+    parameters.local("sums_memory", kind, config.tile_m * pitch * itemsize)
+    _numbers(problem, parameters, mc=config.block_m, nc=config.block_n, pitch=pitch)
+    low, high = _zip_lanes(lanes)
+    body = render(
+        "gemm_dot", setup=_setup(problem, config, lanes, parameters, finish), parameters=parameters.text, finish=finish,
+        S=dtype.storage, E=element, W=lanes, R=config.tile_m, C=config.tile_n, vector_type=kind,
+        M=f"{'long' if itemsize == 8 else 'int'}{lanes}", load=_loader(dtype), zip_low=low, zip_high=high, parts=_parts,
+        across=lambda names: _add_across(names, kind),
+    )
+    groups = (up(problem.n, config.block_n), up(problem.m, config.block_m), problem.count * config.splits)
+    return _launch(
+        "gemm_dot", body, problem, parameters, finish.includes, groups, problem.flops, _necessary_bytes(problem)
+    )
+
+
+def _group(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: Target) -> Launch:
+    """Form 'group': gemm_group.cl.mako."""
+    dtype = problem.a.dtype
+    parameters = _GemmParameters("I")
+    _operands(problem, parameters)
+    finish = _Finish(problem, epilogue, parameters)
+    _numbers(problem, parameters)
+    across, down = config.block_n // config.tile_n, config.block_m // config.tile_m
+    body = render(
+        "gemm_group", setup=_setup(problem, config, config.block_k, parameters, finish), parameters=parameters.text,
+        finish=finish, S=dtype.storage, E=_sum_type(dtype), TX=across, TY=down, TM=config.tile_m, TN=config.tile_n,
+        BK=config.block_k, a_along_k=problem.a.column == 1, b_along_k=problem.b.row == 1, load=_loader(dtype),
+    )
+    groups = (up(problem.n, config.block_n), up(problem.m, config.block_m), problem.count * config.splits)
+    return _launch(
+        "gemm_group", body, problem, parameters, finish.includes, groups, problem.flops, _necessary_bytes(problem),
+        (across, down, 1),
+    )
+
+
+def _panel_forms(problem: GemmProblem, config: GemmConfig, width: int) -> tuple[str, str]:
+    """How form 'tile' gets at A and at B; reading in place needs native elements in the order of the tile."""
+    a, b = problem.a, problem.b
+    a_form, b_form = config.pack_a, config.pack_b
+    if a_form == "group" or (a_form == "direct" and not (_native(a.dtype) and a.column == 1)):
+        a_form = "rows" if a.column == 1 else "strips" if a.row == 1 else "any"
+    if b_form == "group" or (b_form == "direct" and not (_native(b.dtype) and b.column == 1 and problem.n >= width)):
+        fits = problem.n >= width
+        b_form = "rows" if fits and b.column == 1 else "columns" if fits and b.row == 1 else "any"
+    return a_form, b_form
 
 
 def _launch(
@@ -492,15 +823,14 @@ def _launch(
     body: str,
     problem: GemmProblem,
     parameters: _GemmParameters,
-    finish: _Finish,
+    includes: tuple[str, ...],
     groups: tuple[int, int, int],
+    flops: float,
+    nbytes: float,
     local: tuple[int, int, int] = (1, 1, 1),
 ) -> Launch:
-    """The launch of a rendered kernel; `I` becomes the index type."""
+    """The launch of a rendered kernel, in which `I` becomes the index type."""
     index = "long" if problem.wide else "int"
     args = tuple(Value(index, x.value) if isinstance(x, Value) and x.ctype == "I" else x for x in parameters.args)
-    body = _INDEX.sub(index, body)
-    source = KernelSource(family, body, finish.includes, local)
-    flops = problem.flops + sum(instr.cost for instr in finish.epilogue.instrs) * problem.count * problem.m * problem.n
-    size = tuple(g * n for g, n in zip(groups, local))
-    return Launch(source, args, size, flops, _necessary_bytes(problem))
+    source = KernelSource(family, _INDEX.sub(index, body), includes, local)
+    return Launch(source, args, tuple(g * n for g, n in zip(groups, local)), flops, nbytes)
