@@ -126,7 +126,8 @@ def get_device(spec: str | int | None = None) -> Device:
         if _null is None:
             _null = NullDevice()
         return _null
-    process.refuse_if_forked()
+    if not settings.host_only:
+        process.refuse_if_forked()
     every = devices()
     if not every:
         raise DeviceError(_no_device())
