@@ -57,6 +57,11 @@ def round_up(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
 
 
+def _iterations(target: Target) -> int:
+    """Loop iterations one work-item may spend on vectors: the device's limit counts those of all its loops together."""
+    return target.loop_limit - 128
+
+
 @dataclass(frozen=True)
 class _Program:
     """What all bodies of one kernel share: instructions and where inputs, scalars and stores are in the numbering."""
@@ -133,6 +138,10 @@ def lower_pointwise(body: Body, target: Target) -> Lowered:
     shape, operands = collapse(*reorder(body.shape, given, by_stride(body.shape, given)))
     if len(shape) <= 1 and all(o.strides[0] in (0, 1) if shape else True for o in operands):
         return _flat(program, needed, shape, operands, target)
+    long_dim = _long_dim(shape, operands)
+    if long_dim is not None:
+        order = [d for d in range(len(shape)) if d != long_dim] + [long_dim]
+        return _strided(program, needed, *reorder(shape, operands, order), target)
     crossing = _crossing_dim(shape, operands, target)
     if crossing is not None:
         return _tiled(program, needed, shape, operands, crossing, target)
@@ -199,7 +208,7 @@ def _flat(program: _Program, needed: set[int], shape: tuple[int, ...], operands:
         groups = group_count(n, target)
         chunk = round_up(-(-n // groups), max(width, 16))
         if target.loop_limit:
-            chunk = min(chunk, (target.loop_limit - 1) * width)
+            chunk = min(chunk, _iterations(target) * width)
         groups = -(-n // chunk)
         parameters.append(f"const {ctype} chunk")
         arguments.append(Value(ctype, chunk))
@@ -304,12 +313,19 @@ def _split(rows: int, inner: int, width: int, target: Target) -> tuple[int, int,
     if rows < 2 * groups:
         block = min(inner, max(round_up(-(-inner * rows // (2 * groups)), 64), 1024))
     if target.loop_limit:
-        block = min(block, (target.loop_limit - 1) * width)
+        block = min(block, _iterations(target) // 2 * width)
     blocks = -(-inner // block)
     per = -(-rows * blocks // groups)
     if target.loop_limit:
-        per = min(per, target.loop_limit - 1)
+        per = max(1, min(per, _iterations(target) // (block // width + block % width + 1)))
     return block, blocks, per
+
+
+def _long_dim(shape: Sequence[int], operands: Sequence[Operand]) -> int | None:
+    """The dim to run vectors along where the last one is too short for any: a long one along which an input is contiguous."""
+    if not shape or shape[-1] >= 8:
+        return None
+    return next((d for d, n in enumerate(shape[:-1]) if n >= 32 and any(o.strides[d] == 1 for o in operands if o.role == INPUT)), None)
 
 
 def _crossing_dim(shape: Sequence[int], operands: Sequence[Operand], target: Target) -> int | None:
@@ -364,7 +380,7 @@ def _tiled(
     groups = group_count(prod(shape), target)
     per = -(-units // groups)
     if target.loop_limit:
-        per = min(per, target.loop_limit - 1)
+        per = min(per, _iterations(target) // (width * width + width))
     extra = {"units": units, "blocks": blocks, "tiles": tiles, "per": per}
     parameters += sizes + [f"const {ctype} {name}" for name in extra]
     arguments += numbers + [Value(ctype, number) for number in extra.values()]
@@ -465,7 +481,7 @@ def _multi_launch(
     else:
         chunk = round_up(max(-(-total // group_count(total, target)), 1024), 64)
         if target.loop_limit:
-            chunk = min(chunk, (target.loop_limit - 1) * width)
+            chunk = min(chunk, _iterations(target) * width)
 
     def code(at: str, lanes: int) -> Block:
         return _element_code(

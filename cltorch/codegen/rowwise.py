@@ -778,6 +778,8 @@ def _split(analysis: _Analysis, walk: _Walk, target: Target) -> Lowered:
     length = walk.reduced[split_dim]
     elements = prod(walk.shape) // units  # per unit
     parts = max(1, min(-(-8 * target.compute_units // units), elements // (_PART // 4), length))
+    if target.loop_limit:
+        parts = min(length, max(parts, -(-4 * prod(walk.reduced) // target.loop_limit)))
     align = 64 if walk.horizontal and split_dim == len(walk.reduced) - 1 else 1
     part = round_up(-(-length // parts), align)
     parts = -(-length // part)
@@ -917,7 +919,9 @@ def _launch(analysis: _Analysis, walk: _Walk, target: Target, parts: int, split:
         groups = min(units, group_count(prod(walk.shape), target))
         per = -(-units // groups)
         if target.loop_limit:
-            per = min(per, target.loop_limit - 1)
+            lane_steps = width * copies if walk.horizontal else 1
+            steps = analysis.passes * (prod(walk.reduced) // (parts * lane_steps) + 2 * width * prod(walk.reduced[:-1]) + 2)
+            per = max(1, min(per, (target.loop_limit - 128) // steps))
         groups = -(-units // per)
         extra["per"] = per
     parameters += [f"const {ctype} {name}" for name in extra]

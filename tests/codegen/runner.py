@@ -14,6 +14,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+import warnings
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -82,7 +83,9 @@ class RawDevice:
         """Build every kernel of `lowered` not built yet, in one program."""
         fresh = list({x.source.name: x.source for x in lowered.launches if x.source.name not in self.kernels}.values())
         if fresh:
-            program = cl.Program(self.context, program_text(fresh)).build("-cl-std=CL1.2 -cl-mad-enable")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", cl.CompilerWarning)  # Intel's compiler reports that it started
+                program = cl.Program(self.context, program_text(fresh)).build("-cl-std=CL1.2 -cl-mad-enable")
             self.programs.append(program)
             for source in fresh:
                 self.kernels[source.name] = cl.Kernel(program, source.name)
