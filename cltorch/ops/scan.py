@@ -85,11 +85,13 @@ def _log_grad(ctx: Any, g: Any) -> tuple:
         return (g,)
 
     def share(part: Any) -> Any:
-        logs = part.log() - out
+        # exp(-1e4) is 0 in every dtype, and unlike -inf it has derivatives
+        absent = part <= 0
+        logs = part.masked_fill(absent, 1).log().masked_fill(absent, -1e4) - out
         summed = logs.logcumsumexp(dim) if reverse else logs.flip(dim).logcumsumexp(dim).flip(dim)
         return (summed + x).exp()
 
-    return (share(g.clamp(min=0)) - share((-g).clamp(min=0)),)
+    return (share(g) - share(-g),)
 
 
 # ---- references

@@ -276,6 +276,16 @@ def test_searchsorted(raw, kind, right):
     )
 
 
+def test_long_positions(raw, kind, monkeypatch):
+    """Storages of more than 2^30 elements use 64-bit positions: the same kernels, asked for with small arrays."""
+    monkeypatch.setattr(indexing.lowering, "index_type", lambda *layouts, extra=0: "long")
+    test_gather(raw, kind, (3, 4, 70), (2, 9, 65), 1, True)
+    test_advanced_indexing(raw, kind, ADVANCED[3], True)
+    test_scatter_reduce(raw, kind, "mean", False, F32)
+    test_compaction(raw, kind, (4, 5, 6), True)
+    test_searchsorted(raw, kind, True)
+
+
 def test_errors_are_raised_before_anything_runs(raw, kind):
     x, i = layout(F32, (4, 5)), layout(I64, (3,))
     with pytest.raises(RuntimeError, match="same number of dimensions"):

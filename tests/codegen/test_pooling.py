@@ -200,6 +200,16 @@ def test_adaptive(raw, kind, size, out):
     )
 
 
+def test_long_positions(raw, kind, monkeypatch):
+    """Storages of more than 2^30 elements use 64-bit positions: the same kernels, asked for with small arrays."""
+    monkeypatch.setattr(pooling.lowering, "index_type", lambda *layouts, extra=0: "long")
+    test_max_pool(raw, kind, FIXED[2], False)
+    test_max_pool_backward(raw, kind, FIXED[2], dtypes.float16)
+    test_max_pool_backward(raw, kind, FIXED[1], dtypes.float32)
+    test_avg_pool_and_backward(raw, kind, FIXED[2], (False, None))
+    test_adaptive(raw, kind, (2, 3, 7, 9), (3, 4))
+
+
 def test_errors_are_raised_before_anything_runs(raw, kind):
     x = layout(dtypes.float32, (1, 1, 4, 4))
     with pytest.raises(RuntimeError, match="pad should be at most half"):

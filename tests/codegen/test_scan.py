@@ -115,3 +115,11 @@ def test_one_long_row_in_chunks(raw, kind):
     for reverse in (False, True):
         check(OPS["cumsum"], x, F32, 0, reverse, raw, kind, tolerance=1e-3)
     check(OPS["cumsum"], arrays((140001,), dtypes.bool_), dtypes.bool_, 0, False, raw, kind)
+
+
+def test_long_positions(raw, kind, monkeypatch):
+    """Storages of more than 2^30 elements use 64-bit positions: the same kernels, asked for with small arrays."""
+    monkeypatch.setattr(scan.lowering, "index_type", lambda *layouts, extra=0: "long")
+    for name in OPS:
+        test_scan(raw, kind, name, (4, 5, 33), 1, True)
+    test_scan(raw, kind, "cummax", (2, 20000), 1, False)

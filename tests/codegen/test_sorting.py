@@ -112,6 +112,14 @@ def test_topk_of_nan_only_and_of_equal_values(raw, kind):
     check(sorting.TOPK, np.full((3, 90), np.iinfo(np.int64).max), dtypes.int64, (7, 1, False), raw, kind)
 
 
+def test_long_positions(raw, kind, monkeypatch):
+    """Storages of more than 2^30 elements use 64-bit positions: the same kernels, asked for with small arrays."""
+    monkeypatch.setattr(sorting.lowering, "index_type", lambda *layouts, extra=0: "long")
+    for shape, dim in (((3, 33), 1), ((2, 1500), 1), ((20000,), 0)):
+        test_sort(raw, kind, shape, dim, True)
+    test_topk(raw, kind, (3, 1000), 5, 1, True)
+
+
 def test_k_out_of_range(raw, kind):
     with pytest.raises(RuntimeError, match="selected index k out of range"):
         sorting.TOPK.infer((layout(F32, (3, 4)),), (5, 1, True))
