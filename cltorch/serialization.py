@@ -383,18 +383,18 @@ def save_safetensors(tensors: dict[str, Tensor], filename: str | os.PathLike, me
         ImportError: safetensors is not installed.
     """
     safetensors = _safetensors()
-    described = {
-        name: {
-            "dtype": t.dtype.name,
-            "shape": list(t.shape),
-            "data": engine.read(t._storage, t._layout).tobytes(),
-        }
-        for name, t in tensors.items()
-    }
+    arrays = {name: engine.read(t._storage, t._layout) for name, t in tensors.items()}  # kept alive until written
+
+    def described(name: str) -> Any:
+        dtype, shape, array = tensors[name].dtype.name, list(tensors[name].shape), arrays[name]
+        if hasattr(safetensors, "TensorSpec"):  # since 0.8
+            return safetensors.TensorSpec(dtype, shape, array.ctypes.data, array.nbytes)
+        return {"dtype": dtype, "shape": shape, "data": array.tobytes()}
+
     path = Path(filename)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        safetensors.serialize_file(described, str(partial), metadata)
+        safetensors.serialize_file({name: described(name) for name in tensors}, str(partial), metadata)
         os.replace(partial, path)
     finally:
         if partial.exists():

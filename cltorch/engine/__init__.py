@@ -4,9 +4,9 @@ Floor 4. Upward it offers storages, `make_spec`/`record`, and the points at whic
 """
 
 from .replay import clear_plans, flush, host_only, item, read, synchronize, write
-from .storage import Storage, forked
+from .storage import Storage
 from .trace import Spec, make_spec, record, watch
 
 __all__ = [
-    "Spec", "Storage", "clear_plans", "flush", "forked", "host_only", "item", "make_spec", "read", "record", "synchronize", "watch", "write",
+    "Spec", "Storage", "clear_plans", "flush", "host_only", "item", "make_spec", "read", "record", "synchronize", "watch", "write",
 ]

@@ -19,7 +19,7 @@ from ..errors import BuildError
 from ..shapes import Layout, contiguous_stride
 from . import host
 from .plan import Plan, make_plan
-from .storage import Storage, forked
+from .storage import Storage
 from .trace import Trace, set_flusher, traces
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _run(trace: Trace) -> None:
     with trace.lock:
         if not trace.signature:
             return
-        if settings.host_only or forked():
+        if settings.host_only:
             host.run(trace)
             return
         device, storages, held = trace.device, trace.storages, _HELD
@@ -200,7 +200,7 @@ def _elements(storage: Storage, start: int, stop: int, view: Layout) -> np.ndarr
     size = view.dtype.itemsize
     shared = storage.block.host(view.dtype.numpy, stop - start, start * size)
     if shared is not None:
-        if not (settings.host_only or forked()):
+        if not settings.host_only:
             device.stream.synchronize()
         return shared
     return device.download(storage.block, start * size, (stop - start) * size, device.stream).view(view.dtype.numpy)

@@ -5,7 +5,6 @@ Floor 4. A Storage knows its bytes and nothing of shapes: those are Layouts, hel
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +13,6 @@ from .trace import Trace, traces
 
 if TYPE_CHECKING:
     from ..runtime import Device
-
-_owner = os.getpid()
-
 
 class Storage:
     """`nbytes` of memory on one device.
@@ -61,8 +57,3 @@ class Storage:
         storage = cls(device, array.nbytes)
         storage.host = array
         return storage
-
-
-def forked() -> bool:
-    """True in a process forked after the engine was imported (a data-loader worker): it must not touch OpenCL."""
-    return os.getpid() != _owner

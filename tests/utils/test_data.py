@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cltorch as torch
 import numpy as np
@@ -191,7 +192,7 @@ def test_a_killed_parent_leaves_no_orphan():
 
     def running(pid):
         try:
-            return open(f"/proc/{pid}/stat").read().split()[2] != "Z"
+            return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
         except OSError:
             return False
 

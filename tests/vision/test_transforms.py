@@ -123,4 +123,5 @@ def test_grid(tmp_path):
     grid = make_grid(torch.ones(5, 1, 4, 6), nrow=3, padding=1)
     assert grid.shape == (3, 11, 22)
     save_image(torch.rand(5, 3, 4, 6), tmp_path / "grid.png")
-    assert Image.open(tmp_path / "grid.png").size == (42, 8)
+    with Image.open(tmp_path / "grid.png") as picture:
+        assert picture.size == (42, 8)
