@@ -1,7 +1,7 @@
 """Functions of the package: composites, and what is derived from the table.
 
-Floor 6. Importing this room puts all methods and operators on Tensor. A composite stands before the form derived from a record of the
-same name. `__all__` is what `cltorch` exports.
+Floor 6. Importing this room puts all methods and operators on Tensor. A composite stands before the form derived from a
+record of the same name. `__all__` is what `cltorch` exports.
 """
 
 from __future__ import annotations
@@ -9,10 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 from ..attach import FUNCTIONS, attach_table
-from ..ops import activations, contraction, indexing as _indexing_records, pooling, random as _random_records, scan, sorting  # noqa: F401
+from ..ops import activations, contraction, indexing as index_records, pooling, random as random_records, scan, sorting
 from ..tensor import Tensor
 from . import activation, arithmetic, comparison, creation, indexing, linear, printing, random, reduction, shape
 
+RECORDS = (
+    activations,
+    contraction,
+    index_records,
+    pooling,
+    random_records,
+    scan,
+    sorting,
+)  # imported, they fill the table
 _ROOMS = (arithmetic, reduction, linear, creation, random, indexing, comparison, shape, activation, printing)
 
 
@@ -44,4 +53,4 @@ _attach_rooms()
 attach_table()
 _attach_aliases()
 globals().update(FUNCTIONS)
-__all__ = sorted(name for name in FUNCTIONS if not name.startswith("_"))  # noqa: PLE0605
+__all__ = sorted(name for name in FUNCTIONS if not name.startswith("_"))

@@ -14,8 +14,26 @@ from .derive import check_tensor
 from .random import _uniform_like
 
 __all__ = [
-    "leaky_relu", "prelu", "hardtanh", "relu6", "threshold", "elu", "selu", "celu", "hardshrink", "softshrink", "gelu", "silu", "softplus", "mish",
-    "tanhshrink", "softsign", "hardsigmoid", "hardswish", "logsigmoid", "rrelu",
+    "leaky_relu",
+    "prelu",
+    "hardtanh",
+    "relu6",
+    "threshold",
+    "elu",
+    "selu",
+    "celu",
+    "hardshrink",
+    "softshrink",
+    "gelu",
+    "silu",
+    "softplus",
+    "mish",
+    "tanhshrink",
+    "softsign",
+    "hardsigmoid",
+    "hardswish",
+    "logsigmoid",
+    "rrelu",
 ]
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
@@ -33,12 +51,17 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """`leaky_relu` with one learnt slope, or one per channel (dim 1). **Raises** RuntimeError for another number of slopes."""
+    """`leaky_relu` with one learnt slope, or one per channel (dim 1). **Raises** RuntimeError for another number of
+    slopes.
+    """
     check_tensor("prelu", input=input, weight=weight)
     if weight.numel() != 1:
         channels = input.shape[1] if input.dim() > 1 else 1
         if not input.dim() or weight.dim() > 1 or weight.numel() != channels:
-            raise RuntimeError(f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {weight.numel()} and channel size = {channels}.")
+            raise RuntimeError(
+                f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {weight.numel()} "
+                f"and channel size = {channels}."
+            )
         weight = weight.reshape((1, -1) + (1,) * (input.dim() - 2)) if input.dim() > 1 else weight
     elif weight.dim() and input.dim() < weight.dim():
         weight = weight.reshape(())
@@ -138,7 +161,9 @@ def logsigmoid(input: Tensor) -> Tensor:
     return _use(records.LOGSIGMOID, input)
 
 
-def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False) -> Tensor:
+def rrelu(
+    input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
+) -> Tensor:
     """`leaky_relu` with slopes drawn from [lower, upper] while training, else their middle."""
     check_tensor("rrelu", input=input)
     if lower > upper:

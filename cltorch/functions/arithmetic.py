@@ -20,9 +20,40 @@ from ..tensor import Tensor
 from .derive import check_tensor, in_place, with_out
 
 __all__ = [
-    "add", "sub", "subtract", "rsub", "true_divide", "divide", "div", "floor_divide", "pow", "float_power", "clamp", "clip",
-    "addcmul", "addcdiv", "nan_to_num", "round", "logit", "where", "positive", "polygamma", "mvlgamma", "ldexp", "isreal", "masked_fill",
-    "is_floating_point", "is_complex", "is_nonzero", "is_tensor", "is_signed", "result_type", "can_cast", "promote_types", "remainder", "fmod",
+    "add",
+    "sub",
+    "subtract",
+    "rsub",
+    "true_divide",
+    "divide",
+    "div",
+    "floor_divide",
+    "pow",
+    "float_power",
+    "clamp",
+    "clip",
+    "addcmul",
+    "addcdiv",
+    "nan_to_num",
+    "round",
+    "logit",
+    "where",
+    "positive",
+    "polygamma",
+    "mvlgamma",
+    "ldexp",
+    "isreal",
+    "masked_fill",
+    "is_floating_point",
+    "is_complex",
+    "is_nonzero",
+    "is_tensor",
+    "is_signed",
+    "result_type",
+    "can_cast",
+    "promote_types",
+    "remainder",
+    "fmod",
 ]
 
 _ADD, _SUB, _DIV, _POW = (fast.binary(op) for op in (records.ADD, records.SUB, records.DIV, records.POW))
@@ -64,7 +95,8 @@ def _minus(op: str, input: Operand, other: Operand, alpha: Any) -> tuple[Any, ..
     _check_alpha(op, alpha, input, other)
     if result_type(input, other).category == BOOL:
         raise RuntimeError(
-            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
+            "mask, use the `~` or "
             "`logical_not()` operator instead."
         )
     return input, other, -alpha
@@ -139,7 +171,9 @@ def true_divide(input: Operand, other: Operand) -> Tensor:
 
 @with_out
 def floor_divide(input: Operand, other: Operand) -> Tensor:
-    """floor(input / other). An integer divided by a 0 in a tensor gives 0; by the Python number 0 it **raises** RuntimeError."""
+    """floor(input / other). An integer divided by a 0 in a tensor gives 0; by the Python number 0 it **raises**
+    RuntimeError.
+    """
     _check_divisor(input, other)
     return apply(records.FLOOR_DIVIDE, (input, other))
 
@@ -220,7 +254,9 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
 
 
 def _pow_operator(self: Tensor, exponent: Operand) -> Tensor:
-    return pow(self, exponent) if isinstance(exponent, (bool, int, float, Tensor, Probe, np.generic)) else NotImplemented
+    return (
+        pow(self, exponent) if isinstance(exponent, (bool, int, float, Tensor, Probe, np.generic)) else NotImplemented
+    )
 
 
 @with_out
@@ -233,7 +269,10 @@ def float_power(input: Operand, exponent: Operand) -> Tensor:
 def _float_power_(self: Tensor, exponent: Operand) -> Tensor:
     """`float_power` in place; the tensor must be float64."""
     if self.dtype is not dtypes.float64:
-        raise RuntimeError(f"the base given to float_power_ has dtype {self.dtype.name} but the operation's result requires dtype float64")
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {self.dtype.name} but the operation's result requires dtype "
+            "float64"
+        )
     return self.copy_(float_power(self.clone(), exponent))
 
 
@@ -300,13 +339,17 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     if decimals == 0:
         return _ROUND(input)
     if not input.is_floating_point():
-        raise RuntimeError(f"\"round_cpu\" not implemented for '{input.dtype.name.capitalize()}' with decimals={decimals}")
+        raise RuntimeError(
+            f"\"round_cpu\" not implemented for '{input.dtype.name.capitalize()}' with decimals={decimals}"
+        )
     scale = 10.0 ** abs(decimals)
     return _ROUND(input * scale) / scale if decimals > 0 else _ROUND(input / scale) * scale
 
 
 @with_out
-def nan_to_num(input: Tensor, nan: float | None = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
+def nan_to_num(
+    input: Tensor, nan: float | None = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
     """NaN, +inf and -inf replaced; infinities by the dtype's extremes if not given."""
     check_tensor("nan_to_num", input=input)
     if not input.is_floating_point():
@@ -316,8 +359,12 @@ def nan_to_num(input: Tensor, nan: float | None = 0.0, posinf: float | None = No
     return apply(records.NAN_TO_NUM, (input, *(float(v) for v in given)))
 
 
-_LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": float(np.finfo(np.float32).max),
-            "float64": float(np.finfo(np.float64).max)}
+_LARGEST = {
+    "float16": 65504.0,
+    "bfloat16": 3.3895313892515355e38,
+    "float32": float(np.finfo(np.float32).max),
+    "float64": float(np.finfo(np.float64).max),
+}
 
 
 @with_out
@@ -345,7 +392,10 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
 
 def _check_float_division(a: Any, b: Any) -> None:
     if isinstance(a, Tensor) and isinstance(b, Tensor) and not (a.is_floating_point() or b.is_floating_point()):
-        raise RuntimeError("Integer division with addcdiv is no longer supported; convert the tensors to floating point, or use addcmul.")
+        raise RuntimeError(
+            "Integer division with addcdiv is no longer supported; convert the tensors to floating point, or use "
+            "addcmul."
+        )
 
 
 def _addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
@@ -373,7 +423,9 @@ _NUMBER = (bool, int, float)
 
 @with_out
 def where(condition: Tensor, input: Operand = None, other: Operand = None) -> Any:
-    """input where condition, else other; with the condition alone, the indices where it holds (as `nonzero(as_tuple=True)`)."""
+    """input where condition, else other; with the condition alone, the indices where it holds (as
+    `nonzero(as_tuple=True)`).
+    """
     if isinstance(condition, Probe) or isinstance(input, Probe) or isinstance(other, Probe):
         return apply(records.WHERE, (condition, input, other))
     check_tensor("where", condition=condition)
@@ -381,7 +433,10 @@ def where(condition: Tensor, input: Operand = None, other: Operand = None) -> An
         return condition.nonzero(as_tuple=True)
     if condition._layout.dtype.category != BOOL:
         if condition.dtype is not dtypes.uint8:
-            raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype.name.capitalize()}")
+            raise RuntimeError(
+                f"where expected condition to be a boolean tensor, but got a tensor with dtype "
+                f"{condition.dtype.name.capitalize()}"
+            )
         condition = condition != 0
     if isinstance(input, np.generic):
         input = input.item()
@@ -400,7 +455,9 @@ def where(condition: Tensor, input: Operand = None, other: Operand = None) -> An
 
 def _choose_numbers(condition: Tensor, a: Any, b: Any) -> Tensor:
     common = result_type(a, b)
-    return apply(records.WHERE, (condition, condition.new_full((), a, dtype=common), condition.new_full((), b, dtype=common)))
+    return apply(
+        records.WHERE, (condition, condition.new_full((), a, dtype=common), condition.new_full((), b, dtype=common))
+    )
 
 
 def _where_method(self: Any, condition: Tensor, other: Operand) -> Tensor:
@@ -413,7 +470,9 @@ def _check_fill(op: str, self: Tensor, mask: Any, value: Any) -> None:
     if mask.dtype.category != BOOL:
         raise RuntimeError(f"{op} only supports boolean masks, but got mask with dtype {mask.dtype.name}")
     if isinstance(value, Tensor) and value.dim() != 0:
-        raise RuntimeError(f"{op} only supports a 0-dimensional value tensor, but got tensor with {value.dim()} dimension(s).")
+        raise RuntimeError(
+            f"{op} only supports a 0-dimensional value tensor, but got tensor with {value.dim()} dimension(s)."
+        )
     if isinstance(value, float) and self.dtype.category != FLOAT:
         if self.dtype.category == BOOL or not value.is_integer():
             raise RuntimeError(f"value cannot be converted to type {self.dtype.name} without overflow")
@@ -484,20 +543,74 @@ def is_nonzero(input: Tensor) -> bool:
 promote_types = dtypes.promote
 
 METHODS: dict[str, Any] = {
-    "add": add, "add_": _add_, "sub": sub, "sub_": _sub_, "subtract": sub, "subtract_": _sub_, "div": div, "div_": _div_, "divide": div,
-    "divide_": _div_, "true_divide": true_divide, "true_divide_": _div_, "floor_divide": floor_divide, "floor_divide_": _floor_divide_,
-    "remainder": remainder, "fmod": fmod, "pow": pow, "float_power": float_power, "float_power_": _float_power_, "clamp": clamp, "clamp_": _clamp_,
-    "clip": clamp, "clip_": _clamp_, "round": round, "round_": in_place(round), "nan_to_num": nan_to_num, "nan_to_num_": in_place(nan_to_num),
-    "logit": logit, "logit_": in_place(logit), "addcmul": addcmul, "addcmul_": _addcmul_, "addcdiv": addcdiv, "addcdiv_": _addcdiv_,
-    "where": _where_method, "masked_fill": masked_fill, "masked_fill_": _masked_fill_, "positive": positive, "__pos__": positive,
-    "polygamma": lambda self, n: polygamma(n, self), "mvlgamma": mvlgamma, "mvlgamma_": in_place(mvlgamma), "ldexp": ldexp,
-    "ldexp_": in_place(ldexp), "isreal": isreal, "is_nonzero": is_nonzero,
+    "add": add,
+    "add_": _add_,
+    "sub": sub,
+    "sub_": _sub_,
+    "subtract": sub,
+    "subtract_": _sub_,
+    "div": div,
+    "div_": _div_,
+    "divide": div,
+    "divide_": _div_,
+    "true_divide": true_divide,
+    "true_divide_": _div_,
+    "floor_divide": floor_divide,
+    "floor_divide_": _floor_divide_,
+    "remainder": remainder,
+    "fmod": fmod,
+    "pow": pow,
+    "float_power": float_power,
+    "float_power_": _float_power_,
+    "clamp": clamp,
+    "clamp_": _clamp_,
+    "clip": clamp,
+    "clip_": _clamp_,
+    "round": round,
+    "round_": in_place(round),
+    "nan_to_num": nan_to_num,
+    "nan_to_num_": in_place(nan_to_num),
+    "logit": logit,
+    "logit_": in_place(logit),
+    "addcmul": addcmul,
+    "addcmul_": _addcmul_,
+    "addcdiv": addcdiv,
+    "addcdiv_": _addcdiv_,
+    "where": _where_method,
+    "masked_fill": masked_fill,
+    "masked_fill_": _masked_fill_,
+    "positive": positive,
+    "__pos__": positive,
+    "polygamma": lambda self, n: polygamma(n, self),
+    "mvlgamma": mvlgamma,
+    "mvlgamma_": in_place(mvlgamma),
+    "ldexp": ldexp,
+    "ldexp_": in_place(ldexp),
+    "isreal": isreal,
+    "is_nonzero": is_nonzero,
 }
 OPERATORS: dict[str, Any] = {
-    "__pow__": _pow_operator, "__floordiv__": _floordiv, "__rfloordiv__": _rfloordiv, "__mod__": _mod, "__pos__": positive,
+    "__pow__": _pow_operator,
+    "__floordiv__": _floordiv,
+    "__rfloordiv__": _rfloordiv,
+    "__mod__": _mod,
+    "__pos__": positive,
 }
 ALIASES = {
-    "multiply": "mul", "absolute": "abs", "negative": "neg", "fix": "trunc", "arccos": "acos", "arcsin": "asin", "arctan": "atan",
-    "arctan2": "atan2", "arccosh": "acosh", "arcsinh": "asinh", "arctanh": "atanh", "greater": "gt", "greater_equal": "ge", "less": "lt",
-    "less_equal": "le", "not_equal": "ne",
+    "multiply": "mul",
+    "absolute": "abs",
+    "negative": "neg",
+    "fix": "trunc",
+    "arccos": "acos",
+    "arcsin": "asin",
+    "arctan": "atan",
+    "arctan2": "atan2",
+    "arccosh": "acosh",
+    "arcsinh": "asinh",
+    "arctanh": "atanh",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "less": "lt",
+    "less_equal": "le",
+    "not_equal": "ne",
 }

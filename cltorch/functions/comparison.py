@@ -13,8 +13,7 @@ from typing import Any
 from .. import dtypes
 from ..dispatch import apply, cast
 from ..dtypes import BOOL, FLOAT, DType
-from ..ops import scan
-from ..ops import sorting
+from ..ops import scan, sorting
 from ..ops.indexing import SEARCHSORTED
 from ..shapes import broadcast, wrap_dim
 from ..tensor import Size, Tensor
@@ -22,9 +21,34 @@ from .creation import counted
 from .derive import check_tensor, in_place, with_out
 
 __all__ = [
-    "equal", "allclose", "isclose", "isin", "diff", "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "sort", "argsort", "topk", "msort",
-    "unique", "unique_consecutive", "bincount", "histc", "trapezoid", "trapz", "cumulative_trapezoid", "broadcast_tensors", "broadcast_shapes",
-    "renorm", "repeat_interleave", "cov", "corrcoef", "gradient",
+    "equal",
+    "allclose",
+    "isclose",
+    "isin",
+    "diff",
+    "cumsum",
+    "cumprod",
+    "cummax",
+    "cummin",
+    "logcumsumexp",
+    "sort",
+    "argsort",
+    "topk",
+    "msort",
+    "unique",
+    "unique_consecutive",
+    "bincount",
+    "histc",
+    "trapezoid",
+    "trapz",
+    "cumulative_trapezoid",
+    "broadcast_tensors",
+    "broadcast_shapes",
+    "renorm",
+    "repeat_interleave",
+    "cov",
+    "corrcoef",
+    "gradient",
 ]
 
 # ---- equality
@@ -79,7 +103,9 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
 
 
 @with_out
-def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
+def diff(
+    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
+) -> Tensor:
     """n-th differences of neighbours along `dim`."""
     check_tensor("diff", input=input)
     if not input.dim():
@@ -119,7 +145,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     return _scan(scan.CUMPROD, input, dim, dtype)
 
 
-CumMax, CumMin = namedtuple("cummax", "values indices"), namedtuple("cummin", "values indices")  # noqa: PYI024
+CumMax, CumMin = namedtuple("cummax", "values indices"), namedtuple("cummin", "values indices")
 
 
 @with_out
@@ -172,7 +198,7 @@ def _trapezoids(op: str, y: Tensor, x: Tensor | None, dx: float, dim: int) -> Te
 
 # ---- order
 
-SortResult, TopkResult = namedtuple("sort", "values indices"), namedtuple("topk", "values indices")  # noqa: PYI024
+SortResult, TopkResult = namedtuple("sort", "values indices"), namedtuple("topk", "values indices")
 
 
 @with_out
@@ -206,8 +232,10 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     if not 0 <= k <= n:
         raise RuntimeError("selected index k out of range")
     if not input.dim():
-        return TopkResult(input.clone(), input.new_zeros((), dtype=dtypes.int64)) if k else TopkResult(
-            input.new_empty((0,)), input.new_empty((0,), dtype=dtypes.int64)
+        return (
+            TopkResult(input.clone(), input.new_zeros((), dtype=dtypes.int64))
+            if k
+            else TopkResult(input.new_empty((0,)), input.new_empty((0,), dtype=dtypes.int64))
         )
     values, indices = apply(sorting.TOPK, (input,), (k, d, bool(largest)))
     return TopkResult(values, indices)
@@ -219,12 +247,18 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
 def _changes(rows: Tensor) -> Tensor:
     """Which rows of a matrix differ from the one before (the first does)."""
     n = rows.shape[0]
-    differs = (rows.narrow(0, 1, n - 1) != rows.narrow(0, 0, n - 1)).any(1) if n > 1 else rows.new_zeros((0,), dtype=dtypes.bool_)
+    differs = (
+        (rows.narrow(0, 1, n - 1) != rows.narrow(0, 0, n - 1)).any(1)
+        if n > 1
+        else rows.new_zeros((0,), dtype=dtypes.bool_)
+    )
     return Tensor.cat([rows.new_ones((min(n, 1),), dtype=dtypes.bool_), differs])
 
 
 def _grouped(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Positions of the first row of each run of equal rows, each row's run, lengths of the runs. Waits for the number of runs."""
+    """Positions of the first row of each run of equal rows, each row's run, lengths of the runs. Waits for the number
+    of runs.
+    """
     new = _changes(rows)
     first = new.nonzero().reshape(-1)
     run = new.cumsum(0) - 1
@@ -241,8 +275,16 @@ def _answers(values: Tensor, inverse: Tensor, counts: Tensor, return_inverse: bo
     return found[0] if len(found) == 1 else tuple(found)
 
 
-def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
-    """The distinct elements (or slices along `dim`), in order; with where each came from and how often. Waits for their number."""
+def unique(
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The distinct elements (or slices along `dim`), in order; with where each came from and how often. Waits for
+    their number.
+    """
     check_tensor("unique", input=input)
     x = input.detach()
     rows = x.reshape(-1, 1) if dim is None else _rows(x, dim)
@@ -262,7 +304,9 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
     return _answers(_unrows(picked, x, dim), inverse, counts, return_inverse, return_counts)
 
 
-def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
+def unique_consecutive(
+    input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
     """Elements (or slices along `dim`) without those equal to the one before. Waits for their number."""
     check_tensor("unique_consecutive", input=input)
     x = input.detach()
@@ -332,7 +376,9 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
 
 def broadcast_shapes(*shapes: Any) -> Size:
     """The shape that all shapes broadcast to."""
-    return Size(broadcast("broadcast_shapes", *(tuple([s]) if isinstance(s, int) else tuple(s) for s in shapes or ((),))))
+    return Size(
+        broadcast("broadcast_shapes", *((s,) if isinstance(s, int) else tuple(s) for s in shapes or ((),)))
+    )
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
@@ -343,7 +389,9 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     return tuple(t.expand(shape) for t in tensors)
 
 
-def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
+def repeat_interleave(
+    input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+) -> Tensor:
     """Each element (or slice along `dim`) repeated; `repeats` an int or a vector of ints."""
     check_tensor("repeat_interleave", input=input)
     if repeats is None:  # repeat_interleave(repeats): the numbers 0, 1, … themselves
@@ -361,7 +409,10 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
         return wide.reshape(*x.shape[:d], n * times, *x.shape[d + 1 :])
     counts = repeats if isinstance(repeats, Tensor) else x.new_tensor(list(repeats), dtype=dtypes.int64)
     if counts.dim() != 1 or counts.shape[0] != n:
-        raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = {counts.shape[0]} and input.size({d}) = {n}")
+        raise RuntimeError(
+            f"repeats must have the same size as input along dim, but got repeats.size(0) = {counts.shape[0]} and "
+            f"input.size({d}) = {n}"
+        )
     ends = counts.cumsum(0)
     total = output_size if output_size is not None else int(ends[-1].item()) if n else 0
     places = counted((total,), dtypes.int64, x._storage.device)
@@ -381,11 +432,15 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     return input * factor
 
 
-def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor:
+def cov(
+    input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
+) -> Tensor:
     """Covariance matrix of variables in rows and observations in columns."""
     check_tensor("cov", input=input)
     if input.dim() > 2:
-        raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input.dim()} dimensions")
+        raise RuntimeError(
+            f"cov(): expected input to have two or fewer dimensions but got an input with {input.dim()} dimensions"
+        )
     x = input.reshape(1, -1) if input.dim() < 2 else input
     if not x.is_floating_point():
         x = cast(x, dtypes.get_default_dtype())
@@ -415,7 +470,9 @@ def corrcoef(input: Tensor) -> Tensor:
     return (c / spread.unsqueeze(1) / spread.unsqueeze(0)).clamp(-1, 1)
 
 
-def gradient(input: Tensor, *, spacing: float = 1, dim: int | Sequence[int] | None = None, edge_order: int = 1) -> tuple[Tensor, ...]:
+def gradient(
+    input: Tensor, *, spacing: float = 1, dim: int | Sequence[int] | None = None, edge_order: int = 1
+) -> tuple[Tensor, ...]:
     """Slopes by central differences, one-sided at the ends, along each `dim`."""
     check_tensor("gradient", input=input)
     if not isinstance(spacing, (int, float)):
@@ -439,8 +496,29 @@ def gradient(input: Tensor, *, spacing: float = 1, dim: int | Sequence[int] | No
 
 
 METHODS: dict[str, Any] = {
-    "equal": equal, "allclose": allclose, "isclose": isclose, "isin": isin, "diff": diff, "cumsum": cumsum, "cumsum_": in_place(cumsum), "cumprod": cumprod,
-    "cumprod_": in_place(cumprod), "cummax": cummax, "cummin": cummin, "logcumsumexp": logcumsumexp, "sort": sort, "argsort": argsort,
-    "topk": topk, "msort": msort, "unique": unique, "unique_consecutive": unique_consecutive, "bincount": bincount, "histc": histc,
-    "renorm": renorm, "renorm_": in_place(renorm), "repeat_interleave": repeat_interleave, "cov": cov, "corrcoef": corrcoef,
+    "equal": equal,
+    "allclose": allclose,
+    "isclose": isclose,
+    "isin": isin,
+    "diff": diff,
+    "cumsum": cumsum,
+    "cumsum_": in_place(cumsum),
+    "cumprod": cumprod,
+    "cumprod_": in_place(cumprod),
+    "cummax": cummax,
+    "cummin": cummin,
+    "logcumsumexp": logcumsumexp,
+    "sort": sort,
+    "argsort": argsort,
+    "topk": topk,
+    "msort": msort,
+    "unique": unique,
+    "unique_consecutive": unique_consecutive,
+    "bincount": bincount,
+    "histc": histc,
+    "renorm": renorm,
+    "renorm_": in_place(renorm),
+    "repeat_interleave": repeat_interleave,
+    "cov": cov,
+    "corrcoef": corrcoef,
 }

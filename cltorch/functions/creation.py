@@ -1,6 +1,7 @@
 """Functions that make tensors: from data, filled, ranges, grids, triangles.
 
-Floor 6. Filled tensors and integer ranges are recorded, so they fuse with what uses them; data and floating point ranges start as host memory.
+Floor 6. Filled tensors and integer ranges are recorded, so they fuse with what uses them; data and floating point
+ranges start as host memory.
 """
 
 from __future__ import annotations
@@ -29,9 +30,38 @@ from ..tensor import Tensor, from_array, make
 from .derive import check_tensor, with_out
 
 __all__ = [
-    "tensor", "as_tensor", "asarray", "from_numpy", "frombuffer", "scalar_tensor", "zeros", "ones", "full", "empty", "zeros_like", "ones_like",
-    "full_like", "empty_like", "empty_strided", "arange", "range", "linspace", "logspace", "eye", "tril", "triu", "tril_indices", "triu_indices",
-    "diag", "diag_embed", "diagflat", "one_hot", "meshgrid", "cartesian_prod", "combinations", "vander",
+    "tensor",
+    "as_tensor",
+    "asarray",
+    "from_numpy",
+    "frombuffer",
+    "scalar_tensor",
+    "zeros",
+    "ones",
+    "full",
+    "empty",
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "empty_like",
+    "empty_strided",
+    "arange",
+    "range",
+    "linspace",
+    "logspace",
+    "eye",
+    "tril",
+    "triu",
+    "tril_indices",
+    "triu_indices",
+    "diag",
+    "diag_embed",
+    "diagflat",
+    "one_hot",
+    "meshgrid",
+    "cartesian_prod",
+    "combinations",
+    "vander",
 ]
 _py_range = builtins.range  # this room's own range shadows it
 
@@ -56,7 +86,9 @@ def _lengths(data: Any) -> None:
             if s != shapes[0]:
                 if s and shapes[0]:
                     raise ValueError(f"expected sequence of length {shapes[0][0]} at dim {depth + 1} (got {s[0]})")
-                raise TypeError("tensor(): not a sequence of equal shapes" if s else f"expected sequence at dim {depth + 1}")
+                raise TypeError(
+                    "tensor(): not a sequence of equal shapes" if s else f"expected sequence at dim {depth + 1}"
+                )
         return (len(x), *(shapes[0] if shapes else ()))
 
     walk(data, 0)
@@ -102,8 +134,11 @@ def _array_of(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
         bad = next((x for x in array.reshape(-1) if not isinstance(x, (int, float, bool))), leaf)
         if isinstance(bad, str):
             raise TypeError(f"new(): invalid data type '{type(bad).__name__}'")
-        raise (RuntimeError(f"Could not infer dtype of {type(bad).__name__}") if not isinstance(data, (list, tuple)) or dtype is None
-               else TypeError(f"must be real number, not {type(bad).__name__}"))
+        raise (
+            RuntimeError(f"Could not infer dtype of {type(bad).__name__}")
+            if not isinstance(data, (list, tuple)) or dtype is None
+            else TypeError(f"must be real number, not {type(bad).__name__}")
+        )
     if dtype is None:
         leaf = _leaf(data)
         if array.dtype.kind == "u" and array.dtype.itemsize == 8 and not isinstance(leaf, (np.generic, np.ndarray)):
@@ -123,10 +158,16 @@ def _host(array: np.ndarray, dtype: DType, copy: bool) -> np.ndarray:
         return bfloat16_bits(np.asarray(array, np.float32)).reshape(array.shape)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return np.array(array, dtype.numpy, order="C") if copy else np.ascontiguousarray(array, dtype.numpy).reshape(array.shape)
+        return (
+            np.array(array, dtype.numpy, order="C")
+            if copy
+            else np.ascontiguousarray(array, dtype.numpy).reshape(array.shape)
+        )
 
 
-def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+def tensor(
+    data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
     """A leaf tensor with a copy of `data`: a number, nested sequences, an array or a tensor.
 
     **Dtypes** floats become the default dtype, ints int64, bools bool, arrays keep theirs.
@@ -139,8 +180,11 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
     _check_dtype("tensor", dtype)
     if isinstance(data, Tensor):
         warnings.warn(
-            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or sourceTensor.detach().clone()."
-            "requires_grad_(True), rather than torch.tensor(sourceTensor).", UserWarning, stacklevel=2,
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone()."
+            "requires_grad_(True), rather than torch.tensor(sourceTensor).",
+            UserWarning,
+            stacklevel=2,
         )
         found = data.detach().clone().to(device=data.device if device is None else device, dtype=dtype or data.dtype)
     else:
@@ -153,7 +197,9 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
 
 def _check_dtype(op: str, dtype: Any) -> None:
     if dtype is not None and not isinstance(dtype, DType):
-        raise TypeError(f"{op}(): argument 'dtype' must be dtype, not {getattr(dtype, '__name__', type(dtype).__name__)}")
+        raise TypeError(
+            f"{op}(): argument 'dtype' must be dtype, not {getattr(dtype, '__name__', type(dtype).__name__)}"
+        )
 
 
 def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
@@ -165,7 +211,9 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     return from_array(_host(array, dtype, False), dtype, device)
 
 
-def asarray(obj: Any, *, dtype: DType | None = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False) -> Tensor:
+def asarray(
+    obj: Any, *, dtype: DType | None = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
     """`obj` as a tensor; a copy if `copy`, an error if False and one is needed."""
     if isinstance(obj, Tensor):
         found = obj.to(device=obj.device if device is None else device, dtype=dtype or obj.dtype)
@@ -175,7 +223,11 @@ def asarray(obj: Any, *, dtype: DType | None = None, device: Any = None, copy: b
         if not requires_grad:
             found = found.detach()
     else:
-        found = tensor(obj, dtype=dtype, device=device) if copy or not isinstance(obj, np.ndarray) else as_tensor(obj, dtype, device)
+        found = (
+            tensor(obj, dtype=dtype, device=device)
+            if copy or not isinstance(obj, np.ndarray)
+            else as_tensor(obj, dtype, device)
+        )
     if requires_grad and not found.requires_grad:
         found.requires_grad = True
     return found
@@ -190,7 +242,8 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     if any(s < 0 for s in ndarray.strides):
         raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently supported. (You can "
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
+            "currently supported. (You can "
             "probably work around this by making a copy of your array with array.copy().)"
         )
     return from_array(ndarray)
@@ -205,7 +258,9 @@ def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, r
     return found
 
 
-def scalar_tensor(s: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+def scalar_tensor(
+    s: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any
+) -> Tensor:
     """A 0-d tensor, of the default dtype unless given."""
     return full((), s, dtype=dtype or dtypes.get_default_dtype(), device=device, requires_grad=requires_grad)
 
@@ -221,7 +276,9 @@ def sizes(op: str, size: Sequence[Any]) -> tuple[int, ...]:
         shape = tuple(operator.index(n) for n in size)
     except TypeError:
         bad = next(n for n in size if not hasattr(n, "__index__"))
-        raise TypeError(f"{op}(): argument 'size' must be tuple of ints, but found element of type {type(bad).__name__}") from None
+        raise TypeError(
+            f"{op}(): argument 'size' must be tuple of ints, but found element of type {type(bad).__name__}"
+        ) from None
     for n in shape:
         if n < 0:
             raise RuntimeError(f"{op}: Trying to create tensor with negative dimension {n}: {list(shape)}")
@@ -236,14 +293,28 @@ def _finish(op: str, found: Tensor, requires_grad: bool, out: Tensor | None = No
     return found
 
 
-def zeros(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **_: Any) -> Tensor:
+def zeros(
+    *size: Any,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **_: Any,
+) -> Tensor:
     """Zeros of a shape, given as ints or as a sequence."""
     shape = sizes("zeros", size or (_.get("size", ()),))
     kind = dtype or (out.dtype if out is not None else dtypes.get_default_dtype())
     return _finish("zeros", full_on(shape, _zero(kind), kind, storage_device(device)), requires_grad, out)
 
 
-def ones(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **_: Any) -> Tensor:
+def ones(
+    *size: Any,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **_: Any,
+) -> Tensor:
     """Ones of a shape, given as ints or as a sequence."""
     shape = sizes("ones", size or (_.get("size", ()),))
     kind = dtype or (out.dtype if out is not None else dtypes.get_default_dtype())
@@ -280,18 +351,41 @@ def fill_number(op: str, value: Any, dtype: DType) -> Any:
 
 
 def full(
-    size: Any, fill_value: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **_: Any
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **_: Any,
 ) -> Tensor:
     """A tensor of a shape with all elements `fill_value`; its dtype follows the value's type."""
     if dtype is None:
-        dtype = out.dtype if out is not None else fill_value.dtype if isinstance(fill_value, Tensor) else dtypes.of_number(
-            fill_value.item() if isinstance(fill_value, np.generic) else fill_value
+        dtype = (
+            out.dtype
+            if out is not None
+            else fill_value.dtype
+            if isinstance(fill_value, Tensor)
+            else dtypes.of_number(fill_value.item() if isinstance(fill_value, np.generic) else fill_value)
         )
     shape = sizes("full", (size,) if isinstance(size, (tuple, list)) else (size,))
-    return _finish("full", full_on(shape, fill_number("full", fill_value, dtype), dtype, storage_device(device)), requires_grad, out)
+    return _finish(
+        "full",
+        full_on(shape, fill_number("full", fill_value, dtype), dtype, storage_device(device)),
+        requires_grad,
+        out,
+    )
 
 
-def empty(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **_: Any) -> Tensor:
+def empty(
+    *size: Any,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **_: Any,
+) -> Tensor:
     """A tensor of a shape without defined values."""
     shape = sizes("empty", size or (_.get("size", ()),))
     if out is not None:
@@ -299,11 +393,17 @@ def empty(*size: Any, dtype: DType | None = None, device: Any = None, requires_g
     return _finish("empty", empty_on(shape, dtype or dtypes.get_default_dtype(), storage_device(device)), requires_grad)
 
 
-def empty_strided(size: Any, stride: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+def empty_strided(
+    size: Any, stride: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any
+) -> Tensor:
     """A tensor without defined values, with these strides."""
     kind = dtype or dtypes.get_default_dtype()
     lay = layout(kind, tuple(size), tuple(stride))
-    return _finish("empty_strided", make(Storage(storage_device(device), (lay.extent()[1] + 1) * kind.itemsize), lay), requires_grad)
+    return _finish(
+        "empty_strided",
+        make(Storage(storage_device(device), (lay.extent()[1] + 1) * kind.itemsize), lay),
+        requires_grad,
+    )
 
 
 def _like(input: Tensor, value: Any, dtype: DType | None, device: Any, requires_grad: bool) -> Tensor:
@@ -315,25 +415,39 @@ def _like(input: Tensor, value: Any, dtype: DType | None, device: Any, requires_
     return _finish("like", found, requires_grad)
 
 
-def zeros_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+def zeros_like(
+    input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any
+) -> Tensor:
     """Zeros with the shape, dtype and device of `input`."""
     check_tensor("zeros_like", input=input)
     return _like(input, _zero(dtype or input.dtype), dtype, device, requires_grad)
 
 
-def ones_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+def ones_like(
+    input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any
+) -> Tensor:
     """Ones with the shape, dtype and device of `input`."""
     check_tensor("ones_like", input=input)
     return _like(input, _ONE[(dtype or input.dtype).category], dtype, device, requires_grad)
 
 
-def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
+) -> Tensor:
     """`fill_value` everywhere, with the shape, dtype and device of `input`."""
     check_tensor("full_like", input=input)
     return _like(input, fill_number("full_like", fill_value, dtype or input.dtype), dtype, device, requires_grad)
 
 
-def empty_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+def empty_like(
+    input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any
+) -> Tensor:
     """A tensor without defined values, with the shape, dtype and device of `input`."""
     return _like(input, None, dtype, device, requires_grad)
 
@@ -362,8 +476,12 @@ def _bounds(op: str, *values: Any) -> list[Any]:
 def _range_of(op: str, start: Any, step: Any, count: int, dtype: DType, device: Any) -> Tensor:
     """start + i * step: recorded for integers, computed in double on the host for floats."""
     whole = isinstance(start, int) and isinstance(step, int)
-    if count and whole and dtype.category != BOOL and (dtype.category != FLOAT or max(abs(start), abs(start + step * count)) < 1 << 24
-                                                        and dtype.itemsize >= 4):
+    if (
+        count
+        and whole
+        and dtype.category != BOOL
+        and (dtype.category != FLOAT or max(abs(start), abs(start + step * count)) < 1 << 24 and dtype.itemsize >= 4)
+    ):
         found = counted((count,), dtype, storage_device(device))
         if step != 1:
             found = found * step
@@ -374,8 +492,15 @@ def _range_of(op: str, start: Any, step: Any, count: int, dtype: DType, device: 
 
 
 def arange(
-    start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
-    out: Tensor | None = None, **_: Any,
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **_: Any,
 ) -> Tensor:
     """start, start + step, … up to but without `end`; `arange(end)` starts at 0.
 
@@ -386,24 +511,46 @@ def arange(
         start, end = 0, start
     start, end, step = _bounds("arange", start, end, step)
     if dtype is None:
-        dtype = out.dtype if out is not None else dtypes.int64 if all(isinstance(v, int) for v in (start, end, step)) else dtypes.get_default_dtype()
+        dtype = (
+            out.dtype
+            if out is not None
+            else dtypes.int64
+            if all(isinstance(v, int) for v in (start, end, step))
+            else dtypes.get_default_dtype()
+        )
     if step == 0:
         raise RuntimeError("arange: step must be nonzero")
     if (end - start) * step < 0:
-        raise RuntimeError(f"arange: upper bound and lower bound inconsistent with step sign: got {start} -> {end} by {step}")
+        raise RuntimeError(
+            f"arange: upper bound and lower bound inconsistent with step sign: got {start} -> {end} by {step}"
+        )
     if dtype.category == dtypes.INTEGER:
         start, step = int(start), int(step) or step
-        count = -(-(int(end) - start) // step) if isinstance(step, int) and isinstance(end, int) else math.ceil((end - start) / step)
+        count = (
+            -(-(int(end) - start) // step)
+            if isinstance(step, int) and isinstance(end, int)
+            else math.ceil((end - start) / step)
+        )
     else:
         count = math.ceil((end - start) / step)
     return _finish("arange", _range_of("arange", start, step, max(count, 0), dtype, device), requires_grad, out)
 
 
-def range(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def range(
+    start: Any = 0,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """start, start + step, … up to and with `end` (deprecated in PyTorch: `arange`)."""
     start, end, step = _bounds("range", start, end, step)
     count = math.floor((end - start) / step) + 1
-    return _finish("range", _range_of("range", start, step, count, dtype or dtypes.get_default_dtype(), device), requires_grad)
+    return _finish(
+        "range", _range_of("range", start, step, count, dtype or dtypes.get_default_dtype(), device), requires_grad
+    )
 
 
 def _spaced(op: str, start: Any, end: Any, steps: int) -> np.ndarray:
@@ -415,20 +562,45 @@ def _spaced(op: str, start: Any, end: Any, steps: int) -> np.ndarray:
     start, end = (float(v.item()) if isinstance(v, Tensor) else float(v) for v in (start, end))
     index = np.arange(steps, dtype=np.float64)
     step = (end - start) / (steps - 1) if steps > 1 else 0.0
-    return np.where(index < steps / 2, start + step * index, end - step * (steps - 1 - index)) if steps > 1 else np.full(steps, start)
+    return (
+        np.where(index < steps / 2, start + step * index, end - step * (steps - 1 - index))
+        if steps > 1
+        else np.full(steps, start)
+    )
 
 
 def linspace(
-    start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **_: Any
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **_: Any,
 ) -> Tensor:
     """`steps` values from `start` to `end`, both included, evenly spaced."""
     kind = dtype or (out.dtype if out is not None else dtypes.get_default_dtype())
-    return _finish("linspace", from_array(_host(_spaced("linspace", start, end, steps), kind, True), kind, device), requires_grad, out)
+    return _finish(
+        "linspace",
+        from_array(_host(_spaced("linspace", start, end, steps), kind, True), kind, device),
+        requires_grad,
+        out,
+    )
 
 
 def logspace(
-    start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
-    out: Tensor | None = None, **_: Any,
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **_: Any,
 ) -> Tensor:
     """base ** x for x in `linspace(start, end, steps)`."""
     kind = dtype or (out.dtype if out is not None else dtypes.get_default_dtype())
@@ -444,7 +616,14 @@ def logspace(
 
 
 def eye(
-    n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **_: Any
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **_: Any,
 ) -> Tensor:
     """Ones on the diagonal of an n x m matrix of zeros."""
     rows, columns = n, n if m is None else m
@@ -479,12 +658,16 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     return _triangle("triu", input, diagonal, False)
 
 
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64, device: Any = None, **_: Any) -> Tensor:
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64, device: Any = None, **_: Any
+) -> Tensor:
     """Rows and columns, 2 x n, of the lower triangle."""
     return from_array(np.array(np.tril_indices(row, offset, col), dtype.numpy), dtype, device)
 
 
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64, device: Any = None, **_: Any) -> Tensor:
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64, device: Any = None, **_: Any
+) -> Tensor:
     """Rows and columns, 2 x n, of the upper triangle."""
     return from_array(np.array(np.triu_indices(row, offset, col), dtype.numpy), dtype, device)
 
@@ -497,7 +680,9 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     first, second = (d + ndim if d < 0 else d for d in (dim1, dim2))
     for given, d in ((dim1, first), (dim2, second)):
         if not 0 <= d < ndim:
-            raise IndexError(f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got {given})")
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got {given})"
+            )
     if first == second:
         raise RuntimeError(f"diag_embed: diagonal dimensions cannot be identical {dim1}, {dim2}")
     n = input.shape[-1] + abs(offset)
@@ -545,7 +730,8 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """1 at the class, 0 elsewhere, int64, in a new last dim.
 
-    **Raises** RuntimeError for dtypes other than int64 and, where `num_classes` is -1, for an empty tensor. Classes are not checked
+    **Raises** RuntimeError for dtypes other than int64 and, where `num_classes` is -1, for an empty tensor. Classes
+    are not checked
     against `num_classes`: a class beyond it gives a row of zeros.
     """
     check_tensor("one_hot", tensor=tensor)
@@ -585,7 +771,10 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     if swap:
         vectors[0], vectors[1] = vectors[1], vectors[0]
     shape = tuple(v.shape[0] for v in vectors)
-    grids = [v.reshape(tuple(-1 if i == d else 1 for i in _py_range(len(vectors)))).expand(shape) for d, v in enumerate(vectors)]
+    grids = [
+        v.reshape(tuple(-1 if i == d else 1 for i in _py_range(len(vectors)))).expand(shape)
+        for d, v in enumerate(vectors)
+    ]
     if swap:
         grids = [g.transpose(0, 1) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]
@@ -614,5 +803,9 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
 
 
 METHODS: dict[str, Any] = {
-    "tril": tril, "triu": triu, "diag": diag, "diag_embed": diag_embed, "diagflat": diagflat,
+    "tril": tril,
+    "triu": triu,
+    "diag": diag,
+    "diag_embed": diag_embed,
+    "diagflat": diagflat,
 }

@@ -24,9 +24,13 @@ def store(name: str, out: Any, result: Any) -> Any:
     """Put a result, or a tuple of results, into `out`."""
     if isinstance(result, tuple):
         if not isinstance(out, (tuple, list)) or len(out) != len(result):
-            raise TypeError(f"{name}(): argument 'out': got {type(out).__name__}, wanted a tuple of {len(result)} tensors")
-        return type(result)(*(store_out(name, o, r.detach()) for o, r in zip(out, result))) if hasattr(result, "_fields") else tuple(
-            store_out(name, o, r.detach()) for o, r in zip(out, result)
+            raise TypeError(
+                f"{name}(): argument 'out': got {type(out).__name__}, wanted a tuple of {len(result)} tensors"
+            )
+        return (
+            type(result)(*(store_out(name, o, r.detach()) for o, r in zip(out, result)))
+            if hasattr(result, "_fields")
+            else tuple(store_out(name, o, r.detach()) for o, r in zip(out, result))
         )
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
@@ -44,7 +48,8 @@ def with_out(function: Callable[..., Any]) -> Callable[..., Any]:
         outs = out if isinstance(out, (tuple, list)) else (out,)
         if _differentiates((*args, *outs)):
             raise RuntimeError(
-                f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad."
+                f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
+                "arguments requires grad."
             )
         return store(name, out, function(*args, **kwargs))
 
@@ -59,9 +64,13 @@ def in_place(function: Callable[..., Any], name: str = "") -> Callable[..., Any]
         source = self.clone() if state.grad and self._requires_grad else self
         result = function(source, *args, **kwargs)
         if not can_cast(result.dtype, self.dtype):
-            raise RuntimeError(f"{name}_: result type {result.dtype} can't be cast to the desired output type {self.dtype}")
+            raise RuntimeError(
+                f"{name}_: result type {result.dtype} can't be cast to the desired output type {self.dtype}"
+            )
         if result.shape != self.shape:
-            raise RuntimeError(f"{name}_: output with shape {list(self.shape)} doesn't match the broadcast shape {list(result.shape)}")
+            raise RuntimeError(
+                f"{name}_: output with shape {list(self.shape)} doesn't match the broadcast shape {list(result.shape)}"
+            )
         return self.copy_(result)
 
     method.__name__ = method.__qualname__ = f"{name}_"
@@ -73,4 +82,6 @@ def check_tensor(op: str, **arguments: Any) -> None:
     """Raise TypeError for the first argument that is not a Tensor."""
     for position, (name, value) in enumerate(arguments.items(), 1):
         if not isinstance(value, Tensor):
-            raise TypeError(f"{op}(): argument '{name}' (position {position}) must be Tensor, not {type(value).__name__}")
+            raise TypeError(
+                f"{op}(): argument '{name}' (position {position}) must be Tensor, not {type(value).__name__}"
+            )

@@ -1,7 +1,9 @@
 """Reads and writes at positions: `x[key]`, `x[key] = value`, gather, scatter, index_*, masked_*, nonzero.
 
-Floor 6. A key is taken apart from left to right: ints, slices, None and Ellipsis make views; masks, tensors and lists become index tensors for
-the INDEX and INDEX_PUT records. Positions that the host knows (Python ints, lists, arrays) are checked at the call; those in tensors are
+Floor 6. A key is taken apart from left to right: ints, slices, None and Ellipsis make views; masks, tensors and lists
+become index tensors for
+the INDEX and INDEX_PUT records. Positions that the host knows (Python ints, lists, arrays) are checked at the call;
+those in tensors are
 not: a read outside gives NaN or 0, a write outside is skipped.
 """
 
@@ -27,9 +29,29 @@ from ..tensor import Tensor, from_array, make
 from .derive import check_tensor, with_out
 
 __all__ = [
-    "gather", "scatter", "scatter_add", "scatter_reduce", "index_select", "index_add", "index_copy", "index_fill", "index_put", "index_put_",
-    "masked_select", "masked_scatter", "nonzero", "argwhere", "take", "take_along_dim", "put", "searchsorted", "bucketize", "select_scatter",
-    "slice_scatter", "diagonal_scatter", "embedding",
+    "gather",
+    "scatter",
+    "scatter_add",
+    "scatter_reduce",
+    "index_select",
+    "index_add",
+    "index_copy",
+    "index_fill",
+    "index_put",
+    "index_put_",
+    "masked_select",
+    "masked_scatter",
+    "nonzero",
+    "argwhere",
+    "take",
+    "take_along_dim",
+    "put",
+    "searchsorted",
+    "bucketize",
+    "select_scatter",
+    "slice_scatter",
+    "diagonal_scatter",
+    "embedding",
 ]
 
 # ---- records that write into a copy of their first operand, or into itself
@@ -82,7 +104,9 @@ def _host_index(values: Any, size: int, dim: int, like: Tensor) -> Tensor:
     if array.size:
         low, high = int(array.min()), int(array.max())
         if low < -size or high >= size:
-            raise IndexError(f"index {high if high >= size else low} is out of bounds for dimension {dim} with size {size}")
+            raise IndexError(
+                f"index {high if high >= size else low} is out of bounds for dimension {dim} with size {size}"
+            )
     return from_array(array, dtypes.int64, like.device)
 
 
@@ -127,7 +151,8 @@ def _sequence(item: Any) -> Any:
         return array.astype(np.int64)
     if array.dtype.kind not in "biu":
         raise TypeError(
-            f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {type(item).__name__} of "
+            f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
+            f"{type(item).__name__} of "
             f"{array.dtype})"
         )
     return array
@@ -143,7 +168,9 @@ def _bound(value: Any) -> int | None:
 
 
 class _Key:
-    """A key taken apart: `view` is the tensor after its basic parts, `index[d]` the index tensor or mask of dim d of the view."""
+    """A key taken apart: `view` is the tensor after its basic parts, `index[d]` the index tensor or mask of dim d of
+    the view.
+    """
 
     __slots__ = ("view", "index")
 
@@ -182,7 +209,9 @@ class _Key:
             if item.dtype == bool:
                 return self._tensor(x, from_array(item, device=x.device), d, place)
             if item.dtype.kind not in "iu":
-                raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got an array of {item.dtype}")
+                raise IndexError(
+                    f"tensors used as indices must be long, int, byte or bool tensors, got an array of {item.dtype}"
+                )
             self.index[d] = _host_index(item, self.view.shape[d], place, x)
             return 1
         if isinstance(item, str) or not hasattr(item, "__index__"):
@@ -206,7 +235,8 @@ class _Key:
             for k, n in enumerate(item.shape):
                 if n != self.view.shape[d + k]:
                     raise IndexError(
-                        f"The shape of the mask {list(item.shape)} at index {k} does not match the shape of the indexed tensor "
+                        f"The shape of the mask {list(item.shape)} at index {k} does not match the shape of the "
+                        "indexed tensor "
                         f"{list(self.view.shape)} at index {d + k}"
                     )
             mask = item if item.dtype is dtypes.bool_ else item != 0
@@ -230,7 +260,9 @@ class _Key:
         return None
 
     def tensors(self) -> tuple[tuple[int, ...], list[Tensor]]:
-        """Dims and integer index tensors; masks become the coordinates of their True elements (waits for their number)."""
+        """Dims and integer index tensors; masks become the coordinates of their True elements (waits for their
+        number).
+        """
         dims: list[int] = []
         found: list[Tensor] = []
         for d, item in sorted(self.index.items()):
@@ -250,7 +282,10 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
     if type(key) is int:
         shape = self._layout.shape
         if not shape:
-            raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor to a number")
+            raise IndexError(
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+                "convert a 0-dim tensor to a number"
+            )
         if not -shape[0] <= key < shape[0]:
             raise IndexError(f"index {key} is out of bounds for dimension 0 with size {shape[0]}")
         return self.select(0, key)
@@ -280,12 +315,18 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
         view.copy_(_without_leading_ones(value, view.dim()))
         return
     mask = parts.mask()
-    if mask is not None and (not isinstance(value, Tensor) and np.ndim(value) == 0 or isinstance(value, Tensor) and value.dim() == 0):
+    if mask is not None and (
+        not isinstance(value, Tensor) and np.ndim(value) == 0 or isinstance(value, Tensor) and value.dim() == 0
+    ):
         mask = mask.reshape((1,) * _place(parts) + tuple(mask.shape) + (1,) * (view.dim() - mask.dim() - _place(parts)))
         if isinstance(value, Tensor):
             value = value.to(view.device)
             value = cast(value, view.dtype) if value.dtype is not view.dtype else value
-            view.copy_((view.clone() if state.grad and (view.requires_grad or value.requires_grad) else view).masked_fill(mask, value))
+            view.copy_(
+                (view.clone() if state.grad and (view.requires_grad or value.requires_grad) else view).masked_fill(
+                    mask, value
+                )
+            )
         else:
             with_number = view.clone() if state.grad and view.requires_grad else view
             view.copy_(with_number.masked_fill(mask, number_for(view.dtype, value)))
@@ -316,7 +357,9 @@ def _without_leading_ones(value: Tensor, ndim: int) -> Tensor:
     return value
 
 
-def put_in_place(x: Tensor, dims: tuple[int, ...], indices: Sequence[Tensor], values: Tensor, accumulate: bool) -> Tensor:
+def put_in_place(
+    x: Tensor, dims: tuple[int, ...], indices: Sequence[Tensor], values: Tensor, accumulate: bool
+) -> Tensor:
     """`x[indices over dims] = values`, or +=."""
     return write_in_place(records.INDEX_PUT, x, (_fitted(x, dims, indices, values), *indices), (dims, accumulate))
 
@@ -348,7 +391,9 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
         return MISSING
     check_tensor("index_put", input=input, values=values)
     dims, found = _index_tuple("index_put", input, indices)
-    return write_fresh(records.INDEX_PUT, input, (_fitted(input, dims, found, values), *found), (dims, bool(accumulate)))
+    return write_fresh(
+        records.INDEX_PUT, input, (_fitted(input, dims, found, values), *found), (dims, bool(accumulate))
+    )
 
 
 def _probing(*operands: Any) -> bool:
@@ -374,7 +419,9 @@ def _source(x: Tensor, src: Any) -> Tensor:
 _OLD_REDUCE = {"add": "sum", "multiply": "prod"}
 
 
-def _scatter(write: Any, op: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: str | None, value: Any) -> Tensor:
+def _scatter(
+    write: Any, op: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: str | None, value: Any
+) -> Tensor:
     if _probing(x, index, src):
         return MISSING
     check_tensor(op, input=x, index=index)
@@ -390,12 +437,18 @@ def _scatter(write: Any, op: str, x: Tensor, dim: int, index: Tensor, src: Any, 
 
 
 @with_out
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, reduce: str | None = None, value: Any = None) -> Tensor:
-    """A copy of input with copy[index[i][j]][j] = src[i][j] along dim 0, and likewise along other dims; src may be a number."""
+def scatter(
+    input: Tensor, dim: int, index: Tensor, src: Any = None, *, reduce: str | None = None, value: Any = None
+) -> Tensor:
+    """A copy of input with copy[index[i][j]][j] = src[i][j] along dim 0, and likewise along other dims; src may be a
+    number.
+    """
     return _scatter(write_fresh, "scatter", input, dim, index, src, reduce, value)
 
 
-def _scatter_(self: Tensor, dim: int, index: Tensor, src: Any = None, *, reduce: str | None = None, value: Any = None) -> Tensor:
+def _scatter_(
+    self: Tensor, dim: int, index: Tensor, src: Any = None, *, reduce: str | None = None, value: Any = None
+) -> Tensor:
     """`scatter` in place."""
     return _scatter(write_in_place, "scatter_", self, dim, index, src, reduce, value)
 
@@ -415,15 +468,24 @@ def _scatter_add_(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
 
 @with_out
-def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
+def scatter_reduce(
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
     """As `scatter`, combining with 'sum', 'prod', 'mean', 'amax' or 'amin'; input takes part if `include_self`."""
     if _probing(input, index, src):
         return MISSING
     check_tensor("scatter_reduce", input=input, index=index, src=src)
-    return write_fresh(records.SCATTER_REDUCE, input, (index, src), (wrap_dim("scatter_reduce", dim, input.dim()), reduce, bool(include_self)))
+    return write_fresh(
+        records.SCATTER_REDUCE,
+        input,
+        (index, src),
+        (wrap_dim("scatter_reduce", dim, input.dim()), reduce, bool(include_self)),
+    )
 
 
-def _scatter_reduce_(self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
+def _scatter_reduce_(
+    self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
     """`scatter_reduce` in place."""
     attrs = (wrap_dim("scatter_reduce_", dim, self.dim()), reduce, bool(include_self))
     return write_in_place(records.SCATTER_REDUCE, self, (index, src), attrs)
@@ -451,12 +513,16 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     if _probing(input, index, source):
         return MISSING
     check_tensor("index_add", input=input, index=index, source=source)
-    return write_fresh(records.INDEX_ADD, input, (index, _scaled(source, alpha)), (wrap_dim("index_add", dim, input.dim()),))
+    return write_fresh(
+        records.INDEX_ADD, input, (index, _scaled(source, alpha)), (wrap_dim("index_add", dim, input.dim()),)
+    )
 
 
 def _index_add_(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
     """`index_add` in place."""
-    return write_in_place(records.INDEX_ADD, self, (index, _scaled(source, alpha)), (wrap_dim("index_add_", dim, self.dim()),))
+    return write_in_place(
+        records.INDEX_ADD, self, (index, _scaled(source, alpha)), (wrap_dim("index_add_", dim, self.dim()),)
+    )
 
 
 @with_out
@@ -476,7 +542,10 @@ def _index_copy_(self: Tensor, dim: int, index: Tensor, source: Tensor) -> Tenso
 def _fill_value(x: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         if value.dim():
-            raise RuntimeError(f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.dim()} dimension(s).")
+            raise RuntimeError(
+                f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.dim()} "
+                "dimension(s)."
+            )
         return cast(value, x.dtype) if value.dtype is not x.dtype else value
     return x.new_full((), value)
 
@@ -487,16 +556,24 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     if _probing(input, index, value):
         return MISSING
     check_tensor("index_fill", input=input, index=index)
-    return write_fresh(records.INDEX_FILL, input, (index, _fill_value(input, value)), (wrap_dim("index_fill", dim, input.dim()),))
+    return write_fresh(
+        records.INDEX_FILL, input, (index, _fill_value(input, value)), (wrap_dim("index_fill", dim, input.dim()),)
+    )
 
 
 def _index_fill_(self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """`index_fill` in place."""
-    return write_in_place(records.INDEX_FILL, self, (index, _fill_value(self, value)), (wrap_dim("index_fill_", dim, self.dim()),))
+    return write_in_place(
+        records.INDEX_FILL, self, (index, _fill_value(self, value)), (wrap_dim("index_fill_", dim, self.dim()),)
+    )
 
 
 def embedding(
-    input: Tensor, weight: Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False, sparse: bool = False
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
 ) -> Tensor:
     """Rows of `weight` by number; row `padding_idx` gets no gradient."""
     check_tensor("embedding", input=input, weight=weight)
@@ -541,14 +618,18 @@ def _masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 
 def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False) -> Any:
-    """Coordinates, one row each, of the elements that are not 0; with `as_tuple` one vector per dim. Waits for their number."""
+    """Coordinates, one row each, of the elements that are not 0; with `as_tuple` one vector per dim. Waits for their
+    number.
+    """
     check_tensor("nonzero", input=input)
     with no_grad():
         x = input.detach()
         if as_tuple and not x.dim():
             x = x.reshape(1)
         n = _count(x) if x.numel() else 0
-        found = apply(records.NONZERO_WRITE, (x,), (n,)) if n and x.dim() else x.new_empty((n, x.dim()), dtype=dtypes.int64)
+        found = (
+            apply(records.NONZERO_WRITE, (x,), (n,)) if n and x.dim() else x.new_empty((n, x.dim()), dtype=dtypes.int64)
+        )
     if as_tuple:
         return found.unbind(1)
     return found if out is None else out.resize_(found.shape).copy_(found)
@@ -579,11 +660,16 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         return gather(input.reshape(-1), 0, indices.reshape(-1))
     if input.dim() != indices.dim():
         raise RuntimeError(
-            f"torch.take_along_dim(): input and indices should have the same number of dimensions, but got {input.dim()} dimensions for input, and "
+            f"torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
+            f"{input.dim()} dimensions for input, and "
             f"{indices.dim()} dimensions for indices"
         )
     d = wrap_dim("take_along_dim", dim, input.dim())
-    shape = list(broadcast("take_along_dim", *(tuple(1 if k == d else n for k, n in enumerate(x.shape)) for x in (input, indices))))
+    shape = list(
+        broadcast(
+            "take_along_dim", *(tuple(1 if k == d else n for k, n in enumerate(x.shape)) for x in (input, indices))
+        )
+    )
     wide, at = list(shape), list(shape)
     wide[d], at[d] = input.shape[d], indices.shape[d]
     return gather(input.expand(wide), d, indices.expand(at))
@@ -610,7 +696,9 @@ def _ordered(op: str, sequence: Tensor, values: Any, out_int32: bool, right: boo
         if side not in ("left", "right"):
             raise RuntimeError(f"torch.{op}(): side can only be 'left' or 'right' but got {side}")
         if side == "left" and right:
-            raise RuntimeError(f"torch.{op}(): side and right can't be set to opposites, got side of left while right was True")
+            raise RuntimeError(
+                f"torch.{op}(): side and right can't be set to opposites, got side of left while right was True"
+            )
         right = side == "right"
     if not isinstance(values, Tensor):
         values = from_array(np.asarray(values), device=sequence.device).to(sequence.dtype)
@@ -621,13 +709,22 @@ def _ordered(op: str, sequence: Tensor, values: Any, out_int32: bool, right: boo
 
 @with_out
 def searchsorted(
-    sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None, sorter: Tensor | None = None
+    sorted_sequence: Tensor,
+    input: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Tensor | None = None,
 ) -> Tensor:
     """Where in the sorted rows each value would be inserted: before equal ones, or behind with `right`."""
     check_tensor("searchsorted", sorted_sequence=sorted_sequence)
     if sorter is not None:
         if sorter.shape != sorted_sequence.shape:
-            raise RuntimeError(f"torch.searchsorted(): boundary and sorter must have the same size, but got {list(sorted_sequence.shape)} and {list(sorter.shape)}")
+            raise RuntimeError(
+                f"torch.searchsorted(): boundary and sorter must have the same size, but got "
+                f"{list(sorted_sequence.shape)} and {list(sorter.shape)}"
+            )
         sorted_sequence = sorted_sequence.gather(-1, sorter)
     return _ordered("searchsorted", sorted_sequence, input, out_int32, right, side)
 
@@ -648,7 +745,10 @@ def _embedded(op: str, input: Tensor, src: Tensor, view: Any) -> Tensor:
     out = input.clone()
     part = view(out)
     if part.shape != src.shape:
-        raise RuntimeError(f"{op}: expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = {list(part.shape)}")
+        raise RuntimeError(
+            f"{op}: expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size "
+            f"= {list(part.shape)}"
+        )
     part.copy_(src)
     return out
 
@@ -658,7 +758,9 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     return _embedded("select_scatter", input, src, lambda t: t.select(dim, index))
 
 
-def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
+def slice_scatter(
+    input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
     """A copy of input with a slice of it replaced by src."""
     return _embedded("slice_scatter", input, src, lambda t: t._slice(dim, start, end, step))
 
@@ -669,11 +771,34 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
 
 
 METHODS: dict[str, Any] = {
-    "__getitem__": _getitem, "__setitem__": _setitem, "gather": gather, "scatter": scatter, "scatter_": _scatter_, "scatter_add": scatter_add,
-    "scatter_add_": _scatter_add_, "scatter_reduce": scatter_reduce, "scatter_reduce_": _scatter_reduce_, "index_select": index_select,
-    "index_add": index_add, "index_add_": _index_add_, "index_copy": index_copy, "index_copy_": _index_copy_, "index_fill": index_fill,
-    "index_fill_": _index_fill_, "index_put": index_put, "index_put_": index_put_, "masked_select": masked_select,
-    "masked_scatter": masked_scatter, "masked_scatter_": _masked_scatter_, "nonzero": nonzero, "argwhere": argwhere, "take": take,
-    "take_along_dim": take_along_dim, "put": put, "put_": _put_, "select_scatter": select_scatter, "slice_scatter": slice_scatter,
+    "__getitem__": _getitem,
+    "__setitem__": _setitem,
+    "gather": gather,
+    "scatter": scatter,
+    "scatter_": _scatter_,
+    "scatter_add": scatter_add,
+    "scatter_add_": _scatter_add_,
+    "scatter_reduce": scatter_reduce,
+    "scatter_reduce_": _scatter_reduce_,
+    "index_select": index_select,
+    "index_add": index_add,
+    "index_add_": _index_add_,
+    "index_copy": index_copy,
+    "index_copy_": _index_copy_,
+    "index_fill": index_fill,
+    "index_fill_": _index_fill_,
+    "index_put": index_put,
+    "index_put_": index_put_,
+    "masked_select": masked_select,
+    "masked_scatter": masked_scatter,
+    "masked_scatter_": _masked_scatter_,
+    "nonzero": nonzero,
+    "argwhere": argwhere,
+    "take": take,
+    "take_along_dim": take_along_dim,
+    "put": put,
+    "put_": _put_,
+    "select_scatter": select_scatter,
+    "slice_scatter": slice_scatter,
     "diagonal_scatter": diagonal_scatter,
 }

@@ -1,6 +1,7 @@
 """Products of vectors and matrices: the matmul family, einsum, linear layers.
 
-Floor 6. Everything ends in one contraction record, `_matmul` over equal batch dims; bias and scaling around it fuse as its epilogue.
+Floor 6. Everything ends in one contraction record, `_matmul` over equal batch dims; bias and scaling around it fuse
+as its epilogue.
 """
 
 from __future__ import annotations
@@ -20,8 +21,31 @@ from ..tensor import Tensor
 from .derive import check_tensor, in_place, with_out
 
 __all__ = [
-    "mm", "bmm", "matmul", "addmm", "baddbmm", "addbmm", "addmv", "addr", "mv", "dot", "vdot", "outer", "ger", "inner", "kron", "tensordot",
-    "einsum", "linear", "bilinear", "chain_matmul", "cross", "matrix_power", "trace", "conv2d", "cdist",
+    "mm",
+    "bmm",
+    "matmul",
+    "addmm",
+    "baddbmm",
+    "addbmm",
+    "addmv",
+    "addr",
+    "mv",
+    "dot",
+    "vdot",
+    "outer",
+    "ger",
+    "inner",
+    "kron",
+    "tensordot",
+    "einsum",
+    "linear",
+    "bilinear",
+    "chain_matmul",
+    "cross",
+    "matrix_power",
+    "trace",
+    "conv2d",
+    "cdist",
 ]
 
 
@@ -38,8 +62,14 @@ def _same_dtype(op: str, a: Tensor, b: Tensor) -> None:
 
 
 def _word(x: Tensor) -> str:
-    return {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16", "int64": "long long",
-            "int32": "int"}.get(x.dtype.name, x.dtype.name)
+    return {
+        "float32": "float",
+        "float64": "double",
+        "float16": "c10::Half",
+        "bfloat16": "c10::BFloat16",
+        "int64": "long long",
+        "int32": "int",
+    }.get(x.dtype.name, x.dtype.name)
 
 
 # ---- products of given rank
@@ -69,7 +99,8 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
         raise RuntimeError("batch2 must be a 3D tensor")
     if input.shape[0] != mat2.shape[0] or input.shape[2] != mat2.shape[1]:
         raise RuntimeError(
-            f"Expected size for first two dimensions of batch2 tensor to be: [{input.shape[0]}, {input.shape[2]}] but got: "
+            f"Expected size for first two dimensions of batch2 tensor to be: [{input.shape[0]}, {input.shape[2]}] "
+            "but got: "
             f"[{mat2.shape[0]}, {mat2.shape[1]}]."
         )
     _same_dtype("bmm", input, mat2)
@@ -83,7 +114,10 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     if input.dim() != 2 or vec.dim() != 1:
         raise RuntimeError(f"vector + matrix @ vector expected, got {input.dim()}, {vec.dim()}")
     if input.shape[1] != vec.shape[0]:
-        raise RuntimeError(f"size mismatch, got input ({input.shape[0]}), mat ({input.shape[0]}x{input.shape[1]}), vec ({vec.shape[0]})")
+        raise RuntimeError(
+            f"size mismatch, got input ({input.shape[0]}), mat ({input.shape[0]}x{input.shape[1]}), vec "
+            f"({vec.shape[0]})"
+        )
     return product(input, vec.unsqueeze(1)).squeeze(1)
 
 
@@ -94,10 +128,13 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     if input.dim() != 1 or tensor.dim() != 1:
         raise RuntimeError(f"1D tensors expected, but got {input.dim()}D and {tensor.dim()}D tensors")
     if input.dtype is not tensor.dtype:
-        raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {_word(input)} and {_word(tensor)}")
+        raise RuntimeError(
+            f"dot : expected both vectors to have same dtype, but found {_word(input)} and {_word(tensor)}"
+        )
     if input.shape != tensor.shape:
         raise RuntimeError(
-            "inconsistent tensor size, expected tensor [{}] and src [{}] to have the same number of elements, but got {} and {} elements "
+            "inconsistent tensor size, expected tensor [{}] and src [{}] to have the same number of elements, but "
+            "got {} and {} elements "
             "respectively".format(*input.shape, *tensor.shape, *input.shape, *tensor.shape)
         )
     return cast((input * tensor).sum(), input.dtype)
@@ -122,7 +159,8 @@ ger = outer
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """Product over the last dim of `input` and the last but one of `other`.
 
-    **Shape** vectors are rows on the left and columns on the right, and lose that dim in the result; dims before the last two broadcast.
+    **Shape** vectors are rows on the left and columns on the right, and lose that dim in the result; dims before the
+    last two broadcast.
     **Raises** RuntimeError where sizes or dtypes do not fit.
     """
     if isinstance(input, Probe) or isinstance(other, Probe):
@@ -142,7 +180,10 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         return matmul(a.unsqueeze(0), b).squeeze(-2)
     if m == 1:
         if a.shape[-1] != b.shape[0]:
-            raise RuntimeError(f"size mismatch, got input ({prod(a.shape[:-1])}), mat ({prod(a.shape[:-1])}x{a.shape[-1]}), vec ({b.shape[0]})")
+            raise RuntimeError(
+                f"size mismatch, got input ({prod(a.shape[:-1])}), mat ({prod(a.shape[:-1])}x{a.shape[-1]}), vec "
+                f"({b.shape[0]})"
+            )
         return matmul(a, b.unsqueeze(1)).squeeze(-1)
     _check_inner(a, b)
     if m == 2 and a.is_contiguous():  # one product with all rows
@@ -154,7 +195,9 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 def _check_inner(a: Tensor, b: Tensor) -> None:
     if a.shape[-1] != b.shape[-2]:
         rows = prod(a.shape[:-1]) if b.dim() == 2 else a.shape[-2]
-        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({rows}x{a.shape[-1]} and {b.shape[-2]}x{b.shape[-1]})")
+        raise RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{a.shape[-1]} and {b.shape[-2]}x{b.shape[-1]})"
+        )
 
 
 def _batched(x: Tensor, batch: tuple[int, ...]) -> Tensor:
@@ -167,17 +210,24 @@ def _batched(x: Tensor, batch: tuple[int, ...]) -> Tensor:
 def _combined(op: str, input: Tensor, found: Tensor, beta: float, alpha: float) -> Tensor:
     """beta * input + alpha * found; a beta of 0 ignores input, NaN included."""
     if found.dtype.category != FLOAT and (isinstance(alpha, float) or isinstance(beta, float)):
-        raise RuntimeError(f"{op}: For integral input tensors, argument alpha and beta must not be a floating point number.")
+        raise RuntimeError(
+            f"{op}: For integral input tensors, argument alpha and beta must not be a floating point number."
+        )
     if beta == 0:
         if tuple(broadcast(op, tuple(input.shape), tuple(found.shape))) != tuple(found.shape):
-            raise RuntimeError(f"The expanded size of the tensor ({list(found.shape)}) must match the existing size ({list(input.shape)})")
+            raise RuntimeError(
+                f"The expanded size of the tensor ({list(found.shape)}) must match the existing size "
+                f"({list(input.shape)})"
+            )
         return found if alpha == 1 else found * alpha
     if input.dtype is not found.dtype:
         raise RuntimeError(f"{op}: self and mat2 must have the same dtype, but got {_word(input)} and {_word(found)}")
     if not _expands(tuple(input.shape), tuple(found.shape)):
         raise RuntimeError(
-            f"The expanded size of the tensor ({found.shape[-1]}) must match the existing size ({input.shape[-1] if input.dim() else 1}) at "
-            f"non-singleton dimension {found.dim() - 1}.  Target sizes: {list(found.shape)}.  Tensor sizes: {list(input.shape)}"
+            f"The expanded size of the tensor ({found.shape[-1]}) must match the existing size "
+            f"({input.shape[-1] if input.dim() else 1}) at "
+            f"non-singleton dimension {found.dim() - 1}.  Target sizes: {list(found.shape)}.  Tensor sizes: "
+            f"{list(input.shape)}"
         )
     scaled = input if beta == 1 else input * beta
     if alpha == 1:
@@ -194,7 +244,10 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: 
     """beta * input + alpha * (mat1 @ mat2)."""
     check_tensor("addmm", input=input, mat1=mat1, mat2=mat2)
     if mat1.dim() != 2 or mat2.dim() != 2:
-        raise RuntimeError(f"mat{1 if mat1.dim() != 2 else 2} must be a matrix, got {(mat1 if mat1.dim() != 2 else mat2).dim()}-D tensor")
+        raise RuntimeError(
+            f"mat{1 if mat1.dim() != 2 else 2} must be a matrix, got {(mat1 if mat1.dim() != 2 else mat2).dim()}-D "
+            "tensor"
+        )
     return _combined("addmm", input, product(mat1, mat2), beta, alpha)
 
 
@@ -212,10 +265,13 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, al
     if batch1.dim() != 3 or batch2.dim() != 3:
         raise RuntimeError(f"batch{1 if batch1.dim() != 3 else 2} must be a 3D tensor")
     if batch1.shape[0] != batch2.shape[0]:
-        raise RuntimeError(f"batch1 and batch2 must have same number of batches, got {batch1.shape[0]} and {batch2.shape[0]}")
+        raise RuntimeError(
+            f"batch1 and batch2 must have same number of batches, got {batch1.shape[0]} and {batch2.shape[0]}"
+        )
     if batch1.shape[2] != batch2.shape[1]:
         raise RuntimeError(
-            f"Incompatible matrix sizes for bmm ({batch1.shape[1]}x{batch1.shape[2]} and {batch2.shape[1]}x{batch2.shape[2]})"
+            f"Incompatible matrix sizes for bmm ({batch1.shape[1]}x{batch1.shape[2]} and "
+            f"{batch2.shape[1]}x{batch2.shape[2]})"
         )
     b, m, k = batch1.shape
     found = product(batch1.transpose(0, 1).reshape(m, b * k), batch2.reshape(b * k, batch2.shape[2]))
@@ -253,7 +309,8 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
         return input * other
     if input.shape[-1] != other.shape[-1]:
         raise RuntimeError(
-            f"inner() the last dimension must match on both input tensors but got shapes {list(input.shape)} and {list(other.shape)}"
+            f"inner() the last dimension must match on both input tensors but got shapes {list(input.shape)} and "
+            f"{list(other.shape)}"
         )
     return tensordot(input, other, ([input.dim() - 1], [other.dim() - 1]))
 
@@ -290,7 +347,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
         if a.shape[d] != b.shape[e]:
             if 1 not in (a.shape[d], b.shape[e]):
                 raise RuntimeError(
-                    f"contracted dimensions need to match, but first has size {a.shape[d]} in dim {d} and second has size {b.shape[e]} in dim {e}"
+                    f"contracted dimensions need to match, but first has size {a.shape[d]} in dim {d} and second has "
+                    f"size {b.shape[e]} in dim {e}"
                 )
             if a.shape[d] == 1:
                 b = b.sum(e, True)
@@ -346,7 +404,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {_word(input)} and {_word(weight)}")
     if input.dim() and weight.dim() == 2 and input.shape[-1] != weight.shape[1]:
         rows = prod(input.shape[:-1])
-        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({rows}x{input.shape[-1]} and {weight.shape[1]}x{weight.shape[0]})")
+        raise RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{input.shape[-1]} and "
+            f"{weight.shape[1]}x{weight.shape[0]})"
+        )
     found = matmul(input, weight.transpose(0, 1) if weight.dim() == 2 else weight)
     return found if bias is None else found + bias
 
@@ -358,13 +419,18 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     """
     check_tensor("bilinear", input1=input1, input2=input2, weight=weight)
     if input1.shape[:-1] != input2.shape[:-1]:
-        raise RuntimeError(f"bilinear(): input batch dimensions do not match: got {list(input1.shape)} and {list(input2.shape)}")
+        raise RuntimeError(
+            f"bilinear(): input batch dimensions do not match: got {list(input1.shape)} and {list(input2.shape)}"
+        )
     if input1.shape[-1] != weight.shape[1] or input2.shape[-1] != weight.shape[2]:
         raise RuntimeError(
-            f"bilinear(): input1 and input2 sizes do not match weight: got {input1.shape[-1]} and {input2.shape[-1]}, weight {list(weight.shape)}"
+            f"bilinear(): input1 and input2 sizes do not match weight: got {input1.shape[-1]} and "
+            f"{input2.shape[-1]}, weight {list(weight.shape)}"
         )
     if bias is not None and bias.shape[0] != weight.shape[0]:
-        raise RuntimeError(f"bilinear(): bias size does not match weight size: got {bias.shape[0]} but expected {weight.shape[0]}")
+        raise RuntimeError(
+            f"bilinear(): bias size does not match weight size: got {bias.shape[0]} but expected {weight.shape[0]}"
+        )
     batch, (out, in1, in2) = tuple(input1.shape[:-1]), weight.shape
     a = input1.reshape(prod(batch), in1)
     left = product(a, weight.permute(1, 0, 2).reshape(in1, out * in2)).reshape(prod(batch), out, in2)
@@ -381,7 +447,9 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
         if dim is None:
             raise RuntimeError("no dimension of size 3 in input")
     if input.shape[dim] != 3 or other.shape[dim] != 3:
-        raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[dim]} and {other.shape[dim]}")
+        raise RuntimeError(
+            f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[dim]} and {other.shape[dim]}"
+        )
     shape = broadcast("cross", tuple(input.shape), tuple(other.shape))
     a, b = input.expand(shape), other.expand(shape)
     return a.roll(-1, dim) * b.roll(-2, dim) - a.roll(-2, dim) * b.roll(-1, dim)
@@ -392,7 +460,9 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     """n-th power of square matrices, n >= 0, by repeated squaring."""
     check_tensor("matrix_power", input=input)
     if input.dim() < 2 or input.shape[-1] != input.shape[-2]:
-        raise RuntimeError(f"linalg.matrix_power: A must be batches of square matrices, but they are {list(input.shape)}")
+        raise RuntimeError(
+            f"linalg.matrix_power: A must be batches of square matrices, but they are {list(input.shape)}"
+        )
     if n < 0:
         raise NotImplementedError("matrix_power: n: got a negative power, which needs the inverse; wanted n >= 0")
     if n == 0:
@@ -421,7 +491,9 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = Non
     """p-norm distances between the rows of two batches of matrices."""
     check_tensor("cdist", x1=x1, x2=x2)
     if x1.dim() < 2 or x2.dim() < 2:
-        raise RuntimeError("cdist only supports at least 2D tensors, X1 got: {}D, X2 got: {}D".format(x1.dim(), x2.dim()))
+        raise RuntimeError(
+            f"cdist only supports at least 2D tensors, X1 got: {x1.dim()}D, X2 got: {x2.dim()}D"
+        )
     if x1.shape[-1] != x2.shape[-1]:
         raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}")
     from_each = x1.unsqueeze(-2) - x2.unsqueeze(-3)
@@ -432,10 +504,14 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = Non
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1]) if len(value) == 2 else (value[0], value[0])
+    return (
+        (value, value) if isinstance(value, int) else (value[0], value[1]) if len(value) == 2 else (value[0], value[0])
+    )
 
 
-def _same_padding(op: str, weight: Tensor, stride: tuple[int, int], dilation: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+def _same_padding(
+    op: str, weight: Tensor, stride: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
     """Padding (before, after) per dim that keeps sizes."""
     if stride != (1, 1):
         raise RuntimeError(f"{op}: padding='same' is not supported for strided convolutions")
@@ -444,7 +520,13 @@ def _same_padding(op: str, weight: Tensor, stride: tuple[int, int], dilation: tu
 
 
 def conv2d(
-    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
 ) -> Tensor:
     """2-D cross-correlation.
 
@@ -455,7 +537,9 @@ def conv2d(
     if input.dim() == 3:
         return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
     if input.dim() != 4:
-        raise RuntimeError(f"Expected 3D (unbatched) or 4D (batched) input to conv2d, but got input of size: {list(input.shape)}")
+        raise RuntimeError(
+            f"Expected 3D (unbatched) or 4D (batched) input to conv2d, but got input of size: {list(input.shape)}"
+        )
     stride, dilation = _pair(stride), _pair(dilation)
     if padding == "valid":
         padding = 0
@@ -471,10 +555,15 @@ def conv2d(
         raise RuntimeError(f"Invalid padding string: {padding!r}")
     if bias is not None and tuple(bias.shape) != (weight.shape[0],):
         raise RuntimeError(
-            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {weight.shape[0]} elements, but got bias of size "
+            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {weight.shape[0]} "
+            "elements, but got bias of size "
             f"{list(bias.shape)} instead"
         )
-    found = apply(contraction.CONV2D, (contraction.rows(input), contraction.taps(weight)), (stride, _pair(padding), dilation, groups, None))
+    found = apply(
+        contraction.CONV2D,
+        (contraction.rows(input), contraction.taps(weight)),
+        (stride, _pair(padding), dilation, groups, None),
+    )
     return found if bias is None else found + bias.reshape(1, -1, 1, 1)
 
 
@@ -502,7 +591,8 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
                 sizes[name] = n
             elif n not in (1, sizes[name]):
                 raise RuntimeError(
-                    f"einsum(): subscript {name} has size {n} for operand {i} which does not broadcast with previously seen size {sizes[name]}"
+                    f"einsum(): subscript {name} has size {n} for operand {i} which does not broadcast with "
+                    f"previously seen size {sizes[name]}"
                 )
     found, labels = terms[0]
     found, labels = _summed(found, labels, output, [t[1] for t in terms[1:]])
@@ -519,7 +609,9 @@ def _from_sublists(args: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
     """The equation of `einsum(x, [0, 1], y, [1, 2], [0, 2])`."""
 
     def letters(labels: Sequence[Any]) -> str:
-        return "".join("..." if d is Ellipsis else chr(ord("a") + d) if d < 26 else chr(ord("A") + d - 26) for d in labels)
+        return "".join(
+            "..." if d is Ellipsis else chr(ord("a") + d) if d < 26 else chr(ord("A") + d - 26) for d in labels
+        )
 
     operands, parts = args[0 : len(args) // 2 * 2 : 2], args[1::2]
     equation = ",".join(letters(p) for p in parts)
@@ -532,18 +624,25 @@ def _parse_einsum(equation: str, operands: Sequence[Tensor]) -> tuple[list[list[
     terms = left.split(",")
     if len(terms) != len(operands):
         more = "more" if len(operands) > len(terms) else "fewer"
-        raise RuntimeError(f"einsum(): {more} operands were provided than specified in the equation: {len(operands)} for {len(terms)} terms")
+        raise RuntimeError(
+            f"einsum(): {more} operands were provided than specified in the equation: {len(operands)} for "
+            f"{len(terms)} terms"
+        )
     inputs: list[list[Any]] = []
     dots = 0
     for i, (term, x) in enumerate(zip(terms, operands)):
         check_tensor("einsum", **{f"operand{i}": x})
         names = term.replace("...", "")
         if term.count("...") > 1 or not all(c.isalpha() and c.isascii() for c in names):
-            raise RuntimeError(f"einsum(): invalid subscript given at index {i} in the equation string: {term!r}, subscripts must be in [a-zA-Z]")
+            raise RuntimeError(
+                f"einsum(): invalid subscript given at index {i} in the equation string: {term!r}, subscripts must "
+                "be in [a-zA-Z]"
+            )
         rest = x.dim() - len(names)
         if rest < 0 or (rest and "..." not in term):
             raise RuntimeError(
-                f"einsum(): the number of subscripts in the equation ({len(names)}) does not match the number of dimensions ({x.dim()}) for operand "
+                f"einsum(): the number of subscripts in the equation ({len(names)}) does not match the number of "
+                f"dimensions ({x.dim()}) for operand "
                 f"{i}{'' if '...' in term else ' and no ellipsis was given'}"
             )
         before, _, after = term.partition("...")
@@ -572,7 +671,8 @@ def _diagonals(x: Tensor, labels: list[Any]) -> tuple[Tensor, list[Any]]:
             second = labels.index(name, first + 1)
             if x.shape[first] != x.shape[second]:
                 raise RuntimeError(
-                    f"einsum(): subscript {name} is repeated for operand but the sizes don't match, {x.shape[second]} != {x.shape[first]}"
+                    f"einsum(): subscript {name} is repeated for operand but the sizes don't match, "
+                    f"{x.shape[second]} != {x.shape[first]}"
                 )
             x = x.diagonal(0, first, second)
             labels = [c for d, c in enumerate(labels) if d not in (first, second)] + [name]
@@ -588,7 +688,9 @@ def _summed(x: Tensor, labels: list[Any], output: list[Any], others: list[list[A
     return cast(x.sum(gone), kept), [c for d, c in enumerate(labels) if d not in gone]
 
 
-def _pairwise(a: Tensor, la: list[Any], b: Tensor, lb: list[Any], output: list[Any], later: list[list[Any]]) -> tuple[Tensor, list[Any]]:
+def _pairwise(
+    a: Tensor, la: list[Any], b: Tensor, lb: list[Any], output: list[Any], later: list[list[Any]]
+) -> tuple[Tensor, list[Any]]:
     """The product of two operands, summed over labels that are not needed any more."""
     needed = {*output, *(c for o in later for c in o)}
     batch, summed = [], []
@@ -626,8 +728,29 @@ def _matmul_operator(self: Tensor, other: Any) -> Any:
 
 
 METHODS: dict[str, Any] = {
-    "mm": mm, "bmm": bmm, "matmul": matmul, "__matmul__": _matmul_operator, "addmm": addmm, "addmm_": in_place(addmm), "baddbmm": baddbmm,
-    "baddbmm_": in_place(baddbmm), "addbmm": addbmm, "addbmm_": in_place(addbmm), "addmv": addmv, "addmv_": in_place(addmv), "addr": addr,
-    "addr_": in_place(addr), "mv": mv, "dot": dot, "vdot": dot, "outer": outer, "ger": outer, "inner": inner, "kron": kron, "cross": cross,
-    "matrix_power": matrix_power, "trace": trace, "__rmatmul__": lambda self, other: matmul(other, self) if isinstance(other, Tensor) else NotImplemented,
+    "mm": mm,
+    "bmm": bmm,
+    "matmul": matmul,
+    "__matmul__": _matmul_operator,
+    "addmm": addmm,
+    "addmm_": in_place(addmm),
+    "baddbmm": baddbmm,
+    "baddbmm_": in_place(baddbmm),
+    "addbmm": addbmm,
+    "addbmm_": in_place(addbmm),
+    "addmv": addmv,
+    "addmv_": in_place(addmv),
+    "addr": addr,
+    "addr_": in_place(addr),
+    "mv": mv,
+    "dot": dot,
+    "vdot": dot,
+    "outer": outer,
+    "ger": outer,
+    "inner": inner,
+    "kron": kron,
+    "cross": cross,
+    "matrix_power": matrix_power,
+    "trace": trace,
+    "__rmatmul__": lambda self, other: matmul(other, self) if isinstance(other, Tensor) else NotImplemented,
 }

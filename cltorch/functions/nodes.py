@@ -42,7 +42,12 @@ def differentiates(*operands: Any) -> bool:
 
 
 def give_backward(
-    label: str, operands: Sequence[Any], out: Tensor, backward: Callable[..., Any], saves: Sequence[Tensor] = (), keep_out: bool = False
+    label: str,
+    operands: Sequence[Any],
+    out: Tensor,
+    backward: Callable[..., Any],
+    saves: Sequence[Tensor] = (),
+    keep_out: bool = False,
 ) -> Tensor:
     """Make `out`, computed without history, the result of `operands` with this backward; returns `out`.
 

@@ -1,6 +1,7 @@
 """Random tensors, generators and seeds.
 
-Floor 6. A Generator is a seed and an offset into the stream of that seed; a draw of n elements uses offset .. offset + n and moves on. The numbers
+Floor 6. A Generator is a seed and an offset into the stream of that seed; a draw of n elements uses offset .. offset
++ n and moves on. The numbers
 are the same on every device. In-place forms draw and copy.
 """
 
@@ -30,8 +31,26 @@ from .indexing import searchsorted
 from .nodes import give_backward
 
 __all__ = [
-    "Generator", "default_generator", "manual_seed", "seed", "initial_seed", "get_rng_state", "set_rng_state", "fork_rng", "rand", "randn", "randint",
-    "randperm", "rand_like", "randn_like", "randint_like", "normal", "bernoulli", "multinomial", "poisson", "dropout", "drawn",
+    "Generator",
+    "default_generator",
+    "manual_seed",
+    "seed",
+    "initial_seed",
+    "get_rng_state",
+    "set_rng_state",
+    "fork_rng",
+    "rand",
+    "randn",
+    "randint",
+    "randperm",
+    "rand_like",
+    "randn_like",
+    "randint_like",
+    "normal",
+    "bernoulli",
+    "multinomial",
+    "poisson",
+    "dropout",
 ]
 
 _DEFAULT_SEED = 67280421310721
@@ -79,7 +98,10 @@ class Generator:
     def set_state(self, new_state: Tensor) -> Generator:
         """Go to where `get_state` was called. **Raises** RuntimeError for what is no state."""
         if not isinstance(new_state, Tensor) or new_state.dtype is not dtypes.uint8 or new_state.numel() != 16:
-            raise RuntimeError("Generator.set_state: new_state: got something else, wanted a uint8 tensor of 16 elements from get_state")
+            raise RuntimeError(
+                "Generator.set_state: new_state: got something else, wanted a uint8 tensor of 16 elements from "
+                "get_state"
+            )
         self._seed, self._offset = (int(v) for v in new_state.numpy().view(np.uint64))
         return self
 
@@ -154,7 +176,9 @@ class fork_rng:
 # ---- drawing
 
 
-def drawn(op: Any, shape: tuple[int, ...], dtype: DType, device: Any, generator: Generator | None, *numbers: int) -> Tensor:
+def drawn(
+    op: Any, shape: tuple[int, ...], dtype: DType, device: Any, generator: Generator | None, *numbers: int
+) -> Tensor:
     """A fresh tensor of the runtime device `device`, drawn by a record of ops/random.py."""
     lay = layout(dtype, shape)
     index = counted(shape, int64, device)
@@ -170,7 +194,14 @@ def _float_only(op: str, dtype: DType) -> None:
 
 
 def _new(
-    op: str, record_: Any, size: Sequence[Any], dtype: DType | None, device: Any, generator: Generator | None, requires_grad: bool, out: Any
+    op: str,
+    record_: Any,
+    size: Sequence[Any],
+    dtype: DType | None,
+    device: Any,
+    generator: Generator | None,
+    requires_grad: bool,
+    out: Any,
 ) -> Tensor:
     kind = dtype or (out.dtype if out is not None else dtypes.get_default_dtype())
     _float_only(op, kind)
@@ -184,36 +215,61 @@ def _new(
 
 
 def rand(
-    *size: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Any = None, **_: Any
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Any = None,
+    **_: Any,
 ) -> Tensor:
     """Uniform in [0, 1)."""
     return _new("rand", records.uniform, size or (_.get("size", ()),), dtype, device, generator, requires_grad, out)
 
 
 def randn(
-    *size: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Any = None, **_: Any
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Any = None,
+    **_: Any,
 ) -> Tensor:
     """Standard normal."""
     return _new("randn", records.normal, size or (_.get("size", ()),), dtype, device, generator, requires_grad, out)
 
 
-def _integers(op: str, low: int, high: int, shape: tuple[int, ...], dtype: DType, device: Any, generator: Generator | None) -> Tensor:
+def _integers(
+    op: str, low: int, high: int, shape: tuple[int, ...], dtype: DType, device: Any, generator: Generator | None
+) -> Tensor:
     if low >= high:
         raise RuntimeError(f"{op}: random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     if dtype.category != FLOAT:
         facts = np.iinfo(dtype.numpy) if dtype.category != BOOL else None
         least, most = (0, 1) if facts is None else (int(facts.min), int(facts.max))
         if low < least or high - 1 > most:
-            raise RuntimeError(f"{op}: from and to - 1 must lie within the bounds of {dtype.name}, got {low} and {high}")
+            raise RuntimeError(
+                f"{op}: from and to - 1 must lie within the bounds of {dtype.name}, got {low} and {high}"
+            )
     if high - low >= 1 << 63:
-        found = drawn(records.LONG, shape, int64, device, generator) * 2 + drawn(records.BELOW, shape, int64, device, generator, 2)
+        found = drawn(records.LONG, shape, int64, device, generator) * 2 + drawn(
+            records.BELOW, shape, int64, device, generator, 2
+        )
         return cast(found, dtype)
     found = drawn(records.BELOW, shape, int64, device, generator, high - low)
     return cast(found + low if low else found, dtype)
 
 
-def randint(*args: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
-            out: Any = None, **named: Any) -> Tensor:
+def randint(
+    *args: Any,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Any = None,
+    **named: Any,
+) -> Tensor:
     """Uniform integers: `randint(high, size)` in [0, high), `randint(low, high, size)` in [low, high)."""
     given = list(args)
     size = named.pop("size", None)
@@ -227,7 +283,9 @@ def randint(*args: Any, generator: Generator | None = None, dtype: DType | None 
     if high is None:
         raise TypeError("randint() missing required argument: 'high'")
     kind = dtype or (out.dtype if out is not None else int64)
-    found = _integers("randint", int(low), int(high), sizes("randint", (size,)), kind, storage_device(device), generator)
+    found = _integers(
+        "randint", int(low), int(high), sizes("randint", (size,)), kind, storage_device(device), generator
+    )
     if out is not None:
         return store_out("randint", out, found)
     if requires_grad:
@@ -235,8 +293,16 @@ def randint(*args: Any, generator: Generator | None = None, dtype: DType | None 
     return found
 
 
-def randperm(n: int, *, generator: Generator | None = None, dtype: DType = int64, device: Any = None, out: Any = None, requires_grad: bool = False,
-             **_: Any) -> Tensor:
+def randperm(
+    n: int,
+    *,
+    generator: Generator | None = None,
+    dtype: DType = int64,
+    device: Any = None,
+    out: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
+) -> Tensor:
     """0 .. n - 1 in random order: the order that sorts random numbers of 63 bits."""
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
@@ -248,28 +314,61 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: DType = int64
     return found if out is None else store_out("randperm", out, found)
 
 
-def _like(op: Any, name: str, input: Tensor, dtype: DType | None, device: Any, requires_grad: bool, generator: Any) -> Tensor:
+def _like(
+    op: Any, name: str, input: Tensor, dtype: DType | None, device: Any, requires_grad: bool, generator: Any
+) -> Tensor:
     check_tensor(name, input=input)
     kind = dtype or input.dtype
     _float_only(name, kind)
-    found = drawn(op(kind), tuple(input.shape), kind, input._storage.device if device is None else storage_device(device), generator)
+    found = drawn(
+        op(kind),
+        tuple(input.shape),
+        kind,
+        input._storage.device if device is None else storage_device(device),
+        generator,
+    )
     if requires_grad:
         found.requires_grad = True
     return found
 
 
-def rand_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, generator: Any = None, **_: Any) -> Tensor:
+def rand_like(
+    input: Tensor,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Any = None,
+    **_: Any,
+) -> Tensor:
     """Uniform in [0, 1), with the shape, dtype and device of `input`."""
     return _like(records.uniform, "rand_like", input, dtype, device, requires_grad, generator)
 
 
-def randn_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, generator: Any = None, **_: Any) -> Tensor:
+def randn_like(
+    input: Tensor,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Any = None,
+    **_: Any,
+) -> Tensor:
     """Standard normal, with the shape, dtype and device of `input`."""
     return _like(records.normal, "randn_like", input, dtype, device, requires_grad, generator)
 
 
-def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None, device: Any = None, generator: Any = None,
-                 requires_grad: bool = False, **_: Any) -> Tensor:
+def randint_like(
+    input: Tensor,
+    low: int,
+    high: int | None = None,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    generator: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
+) -> Tensor:
     """Uniform integers in [low, high), or [0, low) without `high`, with the shape, dtype and device of `input`."""
     check_tensor("randint_like", input=input)
     low, high = (0, low) if high is None else (low, high)
@@ -291,21 +390,37 @@ def _uniform_like(x: Tensor, generator: Generator | None, dtype: DType | None = 
     return drawn(records.uniform(kind), tuple(x.shape), kind, x._storage.device, generator)
 
 
-def normal(mean: Any, std: Any = None, size: Any = None, *, generator: Generator | None = None, dtype: DType | None = None, device: Any = None,
-           out: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+def normal(
+    mean: Any,
+    std: Any = None,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    out: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
+) -> Tensor:
     """Normal numbers: `normal(mean, std)` of tensors (one may be a number), or of numbers with a `size`."""
     std = 1.0 if std is None else std
     if not isinstance(std, Tensor) and std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
     if size is not None:
         kind = dtype or dtypes.get_default_dtype()
-        found = drawn(records.normal(kind), sizes("normal", (size,)), kind, storage_device(device), generator) * std + mean
+        found = (
+            drawn(records.normal(kind), sizes("normal", (size,)), kind, storage_device(device), generator) * std + mean
+        )
     else:
         like = mean if isinstance(mean, Tensor) else std
         check_tensor("normal", mean=like)
         with no_grad():
             whole = mean + std * 1  # the common shape
-            found = drawn(records.normal(whole.dtype), tuple(whole.shape), whole.dtype, like._storage.device, generator) * std + mean
+            found = (
+                drawn(records.normal(whole.dtype), tuple(whole.shape), whole.dtype, like._storage.device, generator)
+                * std
+                + mean
+            )
     if out is not None:
         return store_out("normal", out, found)
     if requires_grad:
@@ -347,8 +462,11 @@ def dropout(input: Tensor, p: float = 0.5, train: bool = True, *, generator: Gen
     return (input * (1.0 / (1.0 - p))).where(keep, 0.0)
 
 
-def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None, out: Any = None) -> Tensor:
-    """Positions drawn with probabilities proportional to the rows of `input`; without replacement by the largest of log-uniform keys.
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None, out: Any = None
+) -> Tensor:
+    """Positions drawn with probabilities proportional to the rows of `input`; without replacement by the largest of
+    log-uniform keys.
 
     **Raises** RuntimeError for bad shapes and numbers of samples. Probabilities in a tensor are not looked at.
     **Source** Efraimidis and Spirakis, 'Weighted random sampling with a reservoir', 2006.
@@ -369,10 +487,14 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
         if replacement:
             ends = weights.cumsum(-1)
             shape = (*input.shape[:-1], num_samples)
-            where = drawn(records.uniform(weights.dtype), shape, weights.dtype, input._storage.device, generator) * ends.narrow(-1, n - 1, 1)
+            where = drawn(
+                records.uniform(weights.dtype), shape, weights.dtype, input._storage.device, generator
+            ) * ends.narrow(-1, n - 1, 1)
             found = searchsorted(ends.contiguous(), where, right=True).clamp(max=n - 1)
         else:
-            keys = (1 - _uniform_like(weights, generator)).log() / weights  # exponential clocks: the largest rings first
+            keys = (
+                1 - _uniform_like(weights, generator)
+            ).log() / weights  # exponential clocks: the largest rings first
             keys = keys.masked_fill(weights <= 0, -math.inf)
             found = keys.topk(num_samples, -1).indices
     return found if out is None else store_out("multinomial", out, found)
@@ -414,7 +536,9 @@ def _fill(self: Tensor, values: Tensor) -> Tensor:
     return self
 
 
-def _uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None, **named: Any) -> Tensor:
+def _uniform_(
+    self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None, **named: Any
+) -> Tensor:
     """Fill with uniform numbers in [from, to)."""
     from_ = named.get("from", from_)
     _float_only("uniform_", self.dtype)
@@ -480,27 +604,46 @@ def _bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = Non
     return _write("bernoulli_", self, _uniform_like(self, generator) < p)
 
 
-def _random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None, **named: Any) -> Tensor:
-    """Fill with uniform integers: `random_()` over all (up to 2^mantissa for floats), `random_(to)` in [0, to), `random_(from, to)`."""
+def _random_(
+    self: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None, **named: Any
+) -> Tensor:
+    """Fill with uniform integers: `random_()` over all (up to 2^mantissa for floats), `random_(to)` in [0, to),
+    `random_(from, to)`.
+    """
     low, high = named.get("from", from_), to
     if high is None and low:
         low, high = 0, low
     if high is None:
         mantissa = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
-        high = (1 << mantissa[self.dtype.name]) + 1 if self.dtype.category == FLOAT else (
-            2 if self.dtype.category == BOOL else int(np.iinfo(self.dtype.numpy).max) + 1
+        high = (
+            (1 << mantissa[self.dtype.name]) + 1
+            if self.dtype.category == FLOAT
+            else (2 if self.dtype.category == BOOL else int(np.iinfo(self.dtype.numpy).max) + 1)
         )
-    return _write("random_", self, _integers("random_", int(low), int(high), tuple(self.shape), self.dtype, self._storage.device, generator))
+    return _write(
+        "random_",
+        self,
+        _integers("random_", int(low), int(high), tuple(self.shape), self.dtype, self._storage.device, generator),
+    )
 
 
 METHODS: dict[str, Any] = {
-    "uniform_": _uniform_, "normal_": _normal_, "exponential_": _exponential_, "log_normal_": _log_normal_, "cauchy_": _cauchy_,
-    "geometric_": _geometric_, "bernoulli": bernoulli, "bernoulli_": _bernoulli_, "random_": _random_, "multinomial": multinomial,
+    "uniform_": _uniform_,
+    "normal_": _normal_,
+    "exponential_": _exponential_,
+    "log_normal_": _log_normal_,
+    "cauchy_": _cauchy_,
+    "geometric_": _geometric_,
+    "bernoulli": bernoulli,
+    "bernoulli_": _bernoulli_,
+    "random_": _random_,
+    "multinomial": multinomial,
 }
 
 
 def host_seed(generator: Generator | None = None) -> int:
-    """A number of 128 bits for host-side random choices (order of samples, image transforms); each call takes the next of the stream.
+    """A number of 128 bits for host-side random choices (order of samples, image transforms); each call takes the
+    next of the stream.
 
     Nothing touches a device, so data-loader workers may call it.
     """

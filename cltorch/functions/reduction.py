@@ -1,4 +1,5 @@
-"""Reductions: sums, means, variances, norms, extrema, softmax; composites of the reduction records that fuse into row-wise kernels.
+"""Reductions: sums, means, variances, norms, extrema, softmax; composites of the reduction records that fuse into
+row-wise kernels.
 
 Floor 6.
 """
@@ -21,9 +22,39 @@ from .derive import check_tensor, with_out
 from .nodes import differentiates, give_backward
 
 __all__ = [
-    "sum", "mean", "prod", "amax", "amin", "aminmax", "max", "min", "argmax", "argmin", "any", "all", "var", "std", "var_mean", "std_mean",
-    "norm", "logsumexp", "softmax", "log_softmax", "nansum", "nanmean", "count_nonzero", "median", "nanmedian", "frobenius_norm",
-    "vector_norm", "cosine_similarity", "dist", "mode", "kthvalue", "quantile", "nanquantile",
+    "sum",
+    "mean",
+    "prod",
+    "amax",
+    "amin",
+    "aminmax",
+    "max",
+    "min",
+    "argmax",
+    "argmin",
+    "any",
+    "all",
+    "var",
+    "std",
+    "var_mean",
+    "std_mean",
+    "norm",
+    "logsumexp",
+    "softmax",
+    "log_softmax",
+    "nansum",
+    "nanmean",
+    "count_nonzero",
+    "median",
+    "nanmedian",
+    "frobenius_norm",
+    "vector_norm",
+    "cosine_similarity",
+    "dist",
+    "mode",
+    "kthvalue",
+    "quantile",
+    "nanquantile",
 ]
 
 Dims = int | Sequence[int] | None
@@ -93,7 +124,8 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType
     computing = dtype or input.dtype
     if computing.category != dtypes.FLOAT:
         raise RuntimeError(
-            f"mean(): could not infer output dtype. {'Input' if dtype is None else 'Optional'} dtype must be either a floating point or "
+            f"mean(): could not infer output dtype. {'Input' if dtype is None else 'Optional'} dtype must be either "
+            "a floating point or "
             f"complex dtype. Got: {computing.name}"
         )
     dims = wrap_dims("mean", dim, input.dim())
@@ -107,7 +139,9 @@ def nanmean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DT
     """Mean of the values that are not NaN."""
     check_tensor("nanmean", input=input)
     if not input.is_floating_point():
-        raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype.name}")
+        raise RuntimeError(
+            f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype.name}"
+        )
     present = (~input.isnan()).sum(dim, keepdim)
     return nansum(input, dim, keepdim, dtype=dtype) / present
 
@@ -134,7 +168,10 @@ def _check_elements(op: str, x: Tensor, dim: Any, dims: tuple[int, ...]) -> None
     for d in dims:
         if x._layout.shape[d] == 0:
             if dim is None or (isinstance(dim, (tuple, list)) and not dim):
-                raise RuntimeError(f"{op}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+                raise RuntimeError(
+                    f"{op}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction "
+                    "dim with the 'dim' argument."
+                )
             raise IndexError(f"{op}(): Expected reduction dim {d} to have non-zero size.")
 
 
@@ -159,7 +196,9 @@ def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
 @with_out
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """(min, max) over one dim or all."""
-    return AMinMaxResult(amin(input, () if dim is None else dim, keepdim), amax(input, () if dim is None else dim, keepdim))
+    return AMinMaxResult(
+        amin(input, () if dim is None else dim, keepdim), amax(input, () if dim is None else dim, keepdim)
+    )
 
 
 def _position(op: str, record: Any, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
@@ -228,13 +267,17 @@ def _extremum(op: str, larger: bool, input: Tensor, args: tuple, keepdim: bool, 
 
 @with_out
 def max(input: Tensor, *args: Any, keepdim: bool = False, **kwargs: Any) -> Any:
-    """`max(input)`: the maximum; `max(input, dim, keepdim=False)`: (values, indices) along dim; `max(input, other)`: the larger of the two."""
+    """`max(input)`: the maximum; `max(input, dim, keepdim=False)`: (values, indices) along dim; `max(input, other)`:
+    the larger of the two.
+    """
     return _extremum("max", True, input, args, keepdim, kwargs)
 
 
 @with_out
 def min(input: Tensor, *args: Any, keepdim: bool = False, **kwargs: Any) -> Any:
-    """`min(input)`: the minimum; `min(input, dim, keepdim=False)`: (values, indices) along dim; `min(input, other)`: the smaller of the two."""
+    """`min(input)`: the minimum; `min(input, dim, keepdim=False)`: (values, indices) along dim; `min(input, other)`:
+    the smaller of the two.
+    """
     return _extremum("min", False, input, args, keepdim, kwargs)
 
 
@@ -281,13 +324,27 @@ def _moments(op: str, input: Tensor, dim: Any, unbiased: Any, correction: Any, k
 
 
 @with_out
-def var(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> Tensor:
+def var(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Tensor:
     """Variance: sum of squared distances from the mean over (n - correction)."""
     return _moments("var", input, dim, unbiased, correction, keepdim)[0]
 
 
 @with_out
-def std(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> Tensor:
+def std(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Tensor:
     """Square root of the variance."""
     return _std(_moments("std", input, dim, unbiased, correction, keepdim)[0])
 
@@ -311,14 +368,28 @@ def _means(x: Tensor, middle: Tensor, dim: Any, keepdim: bool) -> Tensor:
 
 
 @with_out
-def var_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> Any:
+def var_mean(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Any:
     """(variance, mean)."""
     spread, middle = _moments("var_mean", input, dim, unbiased, correction, keepdim)
     return spread, _means(input, middle, dim, keepdim)
 
 
 @with_out
-def std_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> Any:
+def std_mean(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Any:
     """(standard deviation, mean)."""
     spread, middle = _moments("std_mean", input, dim, unbiased, correction, keepdim)
     return _std(spread), _means(input, middle, dim, keepdim)
@@ -328,11 +399,15 @@ def std_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepd
 
 
 @with_out
-def vector_norm(x: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+def vector_norm(
+    x: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
     """(sum |x|^ord)^(1/ord); inf and -inf: extrema of |x|; 0: number of nonzero elements. Gradients at 0 are 0."""
     check_tensor("linalg.vector_norm", x=x)
     if not x.is_floating_point() and dtype is None:
-        raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x.dtype.name.capitalize()}")
+        raise RuntimeError(
+            f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x.dtype.name.capitalize()}"
+        )
     if dtype is not None:
         x = cast(x, dtype)
     dims = wrap_dims("linalg.vector_norm", dim, x.dim())
@@ -388,7 +463,8 @@ def frobenius_norm(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Te
 def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
     """Vector norm over `dim` (all elements if None): p a number, inf, -inf or 'fro'.
 
-    **Raises** RuntimeError for integers and for the nuclear norm, which needs a singular value decomposition (linalg.matrix_norm).
+    **Raises** RuntimeError for integers and for the nuclear norm, which needs a singular value decomposition
+    (linalg.matrix_norm).
     """
     check_tensor("norm", input=input)
     if p == "nuc":
@@ -408,7 +484,10 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     check_tensor("cosine_similarity", x1=x1, x2=x2)
     common = dtypes.promote(x1.dtype, x2.dtype)
     if common.category != dtypes.FLOAT:
-        raise RuntimeError(f"cosine_similarity: expected common dtype to be floating point, yet common dtype is {common.name.capitalize()}")
+        raise RuntimeError(
+            f"cosine_similarity: expected common dtype to be floating point, yet common dtype is "
+            f"{common.name.capitalize()}"
+        )
     x1, x2 = cast(x1, common), cast(x2, common)
     n1, n2 = vector_norm(x1, 2, dim, True), vector_norm(x2, 2, dim, True)
     with no_grad():  # at the bound the norm counts as a constant
@@ -437,7 +516,12 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     if not keepdim and input.dim():
         out = out.reshape(tuple(n for d, n in enumerate(input.shape) if d not in dims))
     return give_backward(
-        "LogsumexpBackward0", (input,), out, lambda g, x, out: (x - out.reshape(full)).exp() * g.reshape(full), (input,), keep_out=True
+        "LogsumexpBackward0",
+        (input,),
+        out,
+        lambda g, x, out: (x - out.reshape(full)).exp() * g.reshape(full),
+        (input,),
+        keep_out=True,
     )
 
 
@@ -555,7 +639,9 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
 
 @with_out
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
-    """(values, indices) of the most frequent value along `dim`, the smallest of equally frequent ones; the last of its positions."""
+    """(values, indices) of the most frequent value along `dim`, the smallest of equally frequent ones; the last of
+    its positions.
+    """
     check_tensor("mode", input=input)
     values, indices, at = _sorted("mode", input, dim)
     with no_grad():
@@ -578,12 +664,16 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
-def _quantile(op: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, ignore: bool) -> Tensor:
+def _quantile(
+    op: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, ignore: bool
+) -> Tensor:
     check_tensor(op, input=input)
     if not input.is_floating_point() or input.dtype.itemsize < 4:
         raise RuntimeError(f"{op}() input tensor must be either float or double dtype")
     if interpolation not in _INTERPOLATIONS:
-        raise RuntimeError(f"{op}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}")
+        raise RuntimeError(
+            f"{op}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}"
+        )
     if isinstance(q, Tensor) and q.dtype is not input.dtype:
         raise RuntimeError(f"{op}() q tensor must be same dtype as the input tensor")
     if not isinstance(q, Tensor):
@@ -627,18 +717,48 @@ def _quantile(op: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, in
 
 
 @with_out
-def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear") -> Tensor:
+def quantile(
+    input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+) -> Tensor:
     """Values below which a share `q` of the elements lies; NaN wins."""
     return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
 
 
 @with_out
-def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear") -> Tensor:
+def nanquantile(
+    input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+) -> Tensor:
     """`quantile` of the elements that are not NaN."""
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True)
 
 
 METHODS = (
-    "sum", "mean", "prod", "amax", "amin", "aminmax", "max", "min", "argmax", "argmin", "any", "all", "var", "std", "norm", "logsumexp", "softmax",
-    "log_softmax", "nansum", "nanmean", "count_nonzero", "median", "nanmedian", "dist", "mode", "kthvalue", "quantile", "nanquantile",
+    "sum",
+    "mean",
+    "prod",
+    "amax",
+    "amin",
+    "aminmax",
+    "max",
+    "min",
+    "argmax",
+    "argmin",
+    "any",
+    "all",
+    "var",
+    "std",
+    "norm",
+    "logsumexp",
+    "softmax",
+    "log_softmax",
+    "nansum",
+    "nanmean",
+    "count_nonzero",
+    "median",
+    "nanmedian",
+    "dist",
+    "mode",
+    "kthvalue",
+    "quantile",
+    "nanquantile",
 )

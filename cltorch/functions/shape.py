@@ -12,8 +12,21 @@ from ..tensor import Tensor
 from .derive import check_tensor, with_out
 
 __all__ = [
-    "hstack", "vstack", "row_stack", "dstack", "column_stack", "atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "numel", "clone",
-    "detach", "channel_shuffle", "pixel_shuffle", "pixel_unshuffle",
+    "hstack",
+    "vstack",
+    "row_stack",
+    "dstack",
+    "column_stack",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "block_diag",
+    "numel",
+    "clone",
+    "detach",
+    "channel_shuffle",
+    "pixel_shuffle",
+    "pixel_unshuffle",
 ]
 
 
@@ -56,7 +69,9 @@ def atleast_3d(*tensors: Any) -> Any:
 
 def _several(op: str, tensors: Any) -> None:
     if not isinstance(tensors, (tuple, list)):
-        raise TypeError(f"{op}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
+        raise TypeError(
+            f"{op}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
+        )
     if not tensors:
         raise RuntimeError(f"{op} expects a non-empty TensorList")
 
@@ -98,7 +113,9 @@ def block_diag(*tensors: Any) -> Tensor:
     parts = [_two(t) for t in tensors]
     for i, p in enumerate(parts):
         if p.dim() != 2:
-            raise RuntimeError(f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {p.dim()} dimensions")
+            raise RuntimeError(
+                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {p.dim()} dimensions"
+            )
     width = sum(p.shape[1] for p in parts)
     rows, at = [], 0
     for p in parts:
@@ -140,7 +157,10 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     check_tensor("pixel_shuffle", input=input)
     r = upscale_factor
     if input.dim() < 3 or r < 1 or input.shape[-3] % (r * r):
-        raise RuntimeError(f"pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but got input with sizes {list(input.shape)} and upscale_factor={r}")
+        raise RuntimeError(
+            f"pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, "
+            f"but got input with sizes {list(input.shape)} and upscale_factor={r}"
+        )
     *batch, c, h, w = input.shape
     wide = input.reshape(*batch, c // (r * r), r, r, h, w)
     n = len(batch)
@@ -153,7 +173,10 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     check_tensor("pixel_unshuffle", input=input)
     r = downscale_factor
     if input.dim() < 3 or r < 1 or input.shape[-1] % r or input.shape[-2] % r:
-        raise RuntimeError(f"pixel_unshuffle expects height and width to be divisible by downscale_factor, but got {list(input.shape)} and downscale_factor={r}")
+        raise RuntimeError(
+            f"pixel_unshuffle expects height and width to be divisible by downscale_factor, but got "
+            f"{list(input.shape)} and downscale_factor={r}"
+        )
     *batch, c, h, w = input.shape
     wide = input.reshape(*batch, c, h // r, r, w // r, r)
     n = len(batch)

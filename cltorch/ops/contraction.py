@@ -1,6 +1,7 @@
 """Records of the contractions: matrix product and 2-D convolution with its two gradients.
 
-Floor 2. The three directions of a convolution are each other's gradients, so a convolution may be differentiated any number of times.
+Floor 2. The three directions of a convolution are each other's gradients, so a convolution may be differentiated any
+number of times.
 Convolution attributes are codegen/conv.py's: (stride, padding, dilation, groups, extra), pairs (y, x).
 """
 
@@ -23,7 +24,9 @@ Shapes = tuple[tuple[DType, tuple[int, ...]], ...]
 def _infer_matmul(layouts: tuple[Layout, ...], attrs: tuple) -> Shapes:
     a, b = layouts
     if a.dtype is not b.dtype:
-        raise RuntimeError(f"matmul: expected m1 and m2 to have the same dtype, but got: {a.dtype.name} != {b.dtype.name}")
+        raise RuntimeError(
+            f"matmul: expected m1 and m2 to have the same dtype, but got: {a.dtype.name} != {b.dtype.name}"
+        )
     if a.shape[:-2] != b.shape[:-2] or len(a.shape) < 2:
         raise RuntimeError(f"matmul: batch dims: got {a.shape} and {b.shape}, wanted equal ones")
     if a.shape[-1] != b.shape[-2]:
@@ -42,8 +45,18 @@ def _matmul_grad(ctx: Any, g: Any) -> tuple[Any, Any]:
 
 MATMUL = register(
     Op(
-        "_matmul", CONTRACTION, 2, categories="if", infer=_infer_matmul, lower=gemm.lower_matmul, grad=_matmul_grad, saves=(0, 1),
-        reference=np.matmul, inplace=False, function=False, names=("mat1", "mat2"),
+        "_matmul",
+        CONTRACTION,
+        2,
+        categories="if",
+        infer=_infer_matmul,
+        lower=gemm.lower_matmul,
+        grad=_matmul_grad,
+        saves=(0, 1),
+        reference=np.matmul,
+        inplace=False,
+        function=False,
+        names=("mat1", "mat2"),
         doc="out[b, m, n] = sum_k mat1[b, m, k] mat2[b, k, n]; equal batch dims.",
     )
 )
@@ -97,7 +110,9 @@ def _patches(x: np.ndarray, size: tuple[int, int], stride: Any, padding: Any, di
     return seen[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
 
 
-def conv2d_reference(x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int, extra: None = None) -> np.ndarray:
+def conv2d_reference(
+    x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int, extra: None = None
+) -> np.ndarray:
     """Sum over input channels and taps."""
     n, _, r, s = w.shape
     seen = _patches(x, (r, s), stride, padding, dilation)
@@ -106,7 +121,9 @@ def conv2d_reference(x: Any, w: Any, stride: Any, padding: Any, dilation: Any, g
     return out.reshape(out.shape[0], n, *out.shape[3:])
 
 
-def conv2d_weight_reference(dy: Any, x: Any, stride: Any, padding: Any, dilation: Any, groups: int, extra: Any) -> np.ndarray:
+def conv2d_weight_reference(
+    dy: Any, x: Any, stride: Any, padding: Any, dilation: Any, groups: int, extra: Any
+) -> np.ndarray:
     """Sum over images and output pixels."""
     seen = _patches(x, extra, stride, padding, dilation)[:, :, : dy.shape[2], : dy.shape[3]]
     seen = seen.reshape(seen.shape[0], groups, -1, *seen.shape[2:])
@@ -114,7 +131,9 @@ def conv2d_weight_reference(dy: Any, x: Any, stride: Any, padding: Any, dilation
     return out.reshape(dy.shape[1], -1, *extra)
 
 
-def conv2d_input_reference(dy: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int, extra: Any) -> np.ndarray:
+def conv2d_input_reference(
+    dy: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int, extra: Any
+) -> np.ndarray:
     """Each output pixel's gradient spread over what it saw."""
     n, c, (r, s) = dy.shape[0], w.shape[1] * groups, w.shape[2:]
     padded = np.zeros((n, c, extra[0] + 2 * padding[0], extra[1] + 2 * padding[1]), dy.dtype)
@@ -124,20 +143,56 @@ def conv2d_input_reference(dy: Any, w: Any, stride: Any, padding: Any, dilation:
     for i in range(r):
         for j in range(s):
             y, x = i * dilation[0], j * dilation[1]
-            padded[:, :, y : y + dy.shape[2] * stride[0] : stride[0], x : x + dy.shape[3] * stride[1] : stride[1]] += parts[:, :, i, j]
+            padded[:, :, y : y + dy.shape[2] * stride[0] : stride[0], x : x + dy.shape[3] * stride[1] : stride[1]] += (
+                parts[:, :, i, j]
+            )
     return padded[:, :, padding[0] : padding[0] + extra[0], padding[1] : padding[1] + extra[1]]
 
 
 def _convolution(name: str, infer: Any, lower: Any, grad: Any, reference: Any, names: tuple[str, ...], doc: str) -> Op:
     return register(
-        Op(name, CONTRACTION, 2, categories="f", infer=infer, lower=lower, grad=grad, saves=(0, 1), reference=reference, inplace=False,
-           function=False, names=names, doc=doc)
+        Op(
+            name,
+            CONTRACTION,
+            2,
+            categories="f",
+            infer=infer,
+            lower=lower,
+            grad=grad,
+            saves=(0, 1),
+            reference=reference,
+            inplace=False,
+            function=False,
+            names=names,
+            doc=doc,
+        )
     )
 
 
-CONV2D = _convolution("_conv2d", conv.infer_conv, conv.lower_conv, _conv_grad, conv2d_reference, ("input", "weight"),
-                      "2-D cross-correlation of (N, C, H, W) with (K, C / groups, R, S).")
-CONV2D_INPUT = _convolution("_conv2d_input", conv.infer_conv_input, conv.lower_conv_input, _conv_input_grad, conv2d_input_reference,
-                            ("grad_output", "weight"), "Gradient of a convolution's input; also a transposed convolution.")
-CONV2D_WEIGHT = _convolution("_conv2d_weight", conv.infer_conv_weight, conv.lower_conv_weight, _conv_weight_grad, conv2d_weight_reference,
-                             ("grad_output", "input"), "Gradient of a convolution's weight.")
+CONV2D = _convolution(
+    "_conv2d",
+    conv.infer_conv,
+    conv.lower_conv,
+    _conv_grad,
+    conv2d_reference,
+    ("input", "weight"),
+    "2-D cross-correlation of (N, C, H, W) with (K, C / groups, R, S).",
+)
+CONV2D_INPUT = _convolution(
+    "_conv2d_input",
+    conv.infer_conv_input,
+    conv.lower_conv_input,
+    _conv_input_grad,
+    conv2d_input_reference,
+    ("grad_output", "weight"),
+    "Gradient of a convolution's input; also a transposed convolution.",
+)
+CONV2D_WEIGHT = _convolution(
+    "_conv2d_weight",
+    conv.infer_conv_weight,
+    conv.lower_conv_weight,
+    _conv_weight_grad,
+    conv2d_weight_reference,
+    ("grad_output", "input"),
+    "Gradient of a convolution's weight.",
+)

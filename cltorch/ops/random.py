@@ -1,6 +1,8 @@
-"""Records of random numbers: pure functions of (element number, seed, offset), so one seed gives the same numbers on every device.
+"""Records of random numbers: pure functions of (element number, seed, offset), so one seed gives the same numbers on
+every device.
 
-Floor 2. Operands are the int64 number of each element and two run-time numbers; a new draw changes numbers only, never the plan.
+Floor 2. Operands are the int64 number of each element and two run-time numbers; a new draw changes numbers only,
+never the plan.
 """
 
 from __future__ import annotations
@@ -56,8 +58,24 @@ def long_reference(index: np.ndarray, seed: int, offset: int) -> np.ndarray:
 
 def _random(name: str, arity: int, expr: Any, reference: Any, doc: str, **facts: Any) -> Op:
     return register(
-        Op(name, POINTWISE, arity, expr, PHILOX, 60, promote="none", reference=reference, method=False, inplace=False, function=False, doc=doc,
-           names=("index", "seed", "offset", "n"), source=_SOURCE, why="random numbers depend on no operand", **facts)
+        Op(
+            name,
+            POINTWISE,
+            arity,
+            expr,
+            PHILOX,
+            60,
+            promote="none",
+            reference=reference,
+            method=False,
+            inplace=False,
+            function=False,
+            doc=doc,
+            names=("index", "seed", "offset", "n"),
+            source=_SOURCE,
+            why="random numbers depend on no operand",
+            **facts,
+        )
     )
 
 
@@ -67,11 +85,15 @@ def _fewer_bits(steps: int) -> str:
 
 
 UNIFORM = _random("_uniform", 3, "rand_uniform({1}, {2}, {0})", uniform_reference, "Uniform in [0, 1), 24 bits.")
-UNIFORM_DOUBLE = _random("_uniform_double", 3, "rand_uniform_double({1}, {2}, {0})", uniform_reference, "Uniform in [0, 1), 53 bits.")
+UNIFORM_DOUBLE = _random(
+    "_uniform_double", 3, "rand_uniform_double({1}, {2}, {0})", uniform_reference, "Uniform in [0, 1), 53 bits."
+)
 UNIFORM_HALF = _random("_uniform_half", 3, _fewer_bits(2048), uniform_reference, "Uniform in [0, 1), 11 bits.")
 UNIFORM_BFLOAT16 = _random("_uniform_bfloat16", 3, _fewer_bits(256), uniform_reference, "Uniform in [0, 1), 8 bits.")
 NORMAL = _random("_normal", 3, "rand_normal({1}, {2}, {0})", normal_reference, "Standard normal.")
-NORMAL_DOUBLE = _random("_normal_double", 3, "rand_normal_double({1}, {2}, {0})", normal_reference, "Standard normal, 53 bits.")
+NORMAL_DOUBLE = _random(
+    "_normal_double", 3, "rand_normal_double({1}, {2}, {0})", normal_reference, "Standard normal, 53 bits."
+)
 BELOW = _random("_below", 4, "rand_below({1}, {2}, {0}, {3})", below_reference, "Uniform integers in [0, n).")
 LONG = _random("_long", 3, "rand_long({1}, {2}, {0})", long_reference, "63 random bits.")
 

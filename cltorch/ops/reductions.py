@@ -1,6 +1,7 @@
 """Records of the reductions: sum, product, extrema, their positions, any, all.
 
-Floor 2. Attributes are (dims, keepdim): sorted dims counted from the front. Everything else that reduces (mean, variance, norms, softmax) is
+Floor 2. Attributes are (dims, keepdim): sorted dims counted from the front. Everything else that reduces (mean,
+variance, norms, softmax) is
 a composite in functions/reduction.py, which the fuser turns into one row-wise kernel.
 """
 
@@ -64,7 +65,19 @@ def _prod_grad(ctx: Any, g: Any) -> tuple[Any]:
 
 def _reduction(name: str, reduce: str, reference: Any, doc: str, grad: Any = None, **facts: Any) -> Op:
     return register(
-        Op(name, REDUCTION, 1, reduce=reduce, grad=grad, reference=reference, doc=doc, inplace=False, function=False, names=("input",), **facts)
+        Op(
+            name,
+            REDUCTION,
+            1,
+            reduce=reduce,
+            grad=grad,
+            reference=reference,
+            doc=doc,
+            inplace=False,
+            function=False,
+            names=("input",),
+            **facts,
+        )
     )
 
 
@@ -72,9 +85,21 @@ SUM = _reduction("_sum", "sum", _reduced(np.sum), "Sum over dims.", _sum_grad)
 PROD = _reduction("_prod", "prod", _reduced(np.prod), "Product over dims.", _prod_grad, saves=(0,))
 AMAX = _reduction("_amax", "max", _reduced(np.max), "Maximum over dims; NaN wins.", _extremum_grad, saves=(0, "out"))
 AMIN = _reduction("_amin", "min", _reduced(np.min), "Minimum over dims; NaN wins.", _extremum_grad, saves=(0, "out"))
-ARGMAX = _reduction("_argmax", "argmax", _position(np.argmax), "First position of the maximum in C order over dims.", result="index",
-                    why="positions")
-ARGMIN = _reduction("_argmin", "argmin", _position(np.argmin), "First position of the minimum in C order over dims.", result="index",
-                    why="positions")
+ARGMAX = _reduction(
+    "_argmax",
+    "argmax",
+    _position(np.argmax),
+    "First position of the maximum in C order over dims.",
+    result="index",
+    why="positions",
+)
+ARGMIN = _reduction(
+    "_argmin",
+    "argmin",
+    _position(np.argmin),
+    "First position of the minimum in C order over dims.",
+    result="index",
+    why="positions",
+)
 ANY = _reduction("_any", "max", _reduced(np.any), "Whether one element is true (bools).", why="bools", categories="b")
 ALL = _reduction("_all", "min", _reduced(np.all), "Whether all elements are true (bools).", why="bools", categories="b")
