@@ -1,7 +1,7 @@
 """What is derived from the table: methods, in-place methods, operators and functions.
 
-Floor 6. `attach_table()` runs after all records are registered. A name that a room has already put on Tensor or into FUNCTIONS (a composite with
-more arguments than the record's) is left alone.
+Floor 6. `attach_table()` runs after all records are registered. A name that a room has already put on Tensor or into
+FUNCTIONS (a composite with more arguments than the record's) is left alone.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from .ops.table import POINTWISE, TABLE, Op
 from .tensor import Tensor, from_array
 
 _ALSO_FUNCTIONS = (
-    "adjoint as_strided broadcast_to chunk clone conj diagonal dsplit flatten flip fliplr flipud hsplit is_conj moveaxis movedim narrow permute "
-    "ravel real reshape resolve_conj resolve_neg roll rot90 select split split_with_sizes squeeze swapaxes swapdims t tensor_split tile "
+    "adjoint as_strided broadcast_to chunk clone conj diagonal dsplit flatten flip fliplr flipud hsplit is_conj "
+    "moveaxis movedim narrow permute "
+    "ravel real reshape resolve_conj resolve_neg roll rot90 select split split_with_sizes squeeze swapaxes swapdims t "
+    "tensor_split tile "
     "transpose unbind unflatten unsqueeze vsplit"
 ).split()
 
@@ -33,15 +35,19 @@ FUNCTIONS |= copies.FUNCTIONS
 FUNCTIONS |= {"is_conj": Tensor.is_conj, "is_neg": Tensor.is_neg, "numel": Tensor.numel, "detach": Tensor.detach}
 
 _OPERATORS = {
-    "add": "__add__", "sub": "__sub__", "mul": "__mul__", "div": "__truediv__", "pow": "__pow__", "remainder": "__mod__",
-    "floor_divide": "__floordiv__", "eq": "__eq__", "ne": "__ne__", "lt": "__lt__", "le": "__le__", "gt": "__gt__", "ge": "__ge__",
+    "add": "__add__", "sub": "__sub__", "mul": "__mul__", "div": "__truediv__", "pow": "__pow__",
+    "remainder": "__mod__",
+    "floor_divide": "__floordiv__", "eq": "__eq__", "ne": "__ne__", "lt": "__lt__", "le": "__le__", "gt": "__gt__",
+    "ge": "__ge__",
     "bitwise_and": "__and__", "bitwise_or": "__or__", "bitwise_xor": "__xor__", "bitwise_left_shift": "__lshift__",
-    "bitwise_right_shift": "__rshift__", "neg": "__neg__", "abs": "__abs__", "bitwise_not": "__invert__", "positive": "__pos__",
+    "bitwise_right_shift": "__rshift__", "neg": "__neg__", "abs": "__abs__", "bitwise_not": "__invert__",
+    "positive": "__pos__",
 }  # fmt: skip
 _COMMUTATIVE = ("add", "mul", "bitwise_and", "bitwise_or", "bitwise_xor")
 _REFLECTED = ("sub", "div", "pow", "remainder", "floor_divide", "bitwise_left_shift", "bitwise_right_shift")
 _IN_PLACE = (
-    "add", "sub", "mul", "div", "pow", "remainder", "floor_divide", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift",
+    "add", "sub", "mul", "div", "pow", "remainder", "floor_divide", "bitwise_and", "bitwise_or", "bitwise_xor",
+    "bitwise_left_shift",
     "bitwise_right_shift",
 )  # fmt: skip
 
@@ -50,7 +56,6 @@ def attach_table() -> None:
     """Derive methods and functions from every record that asks for them."""
     for op in tuple(TABLE.values()):
         attach(op)
-    Tensor.__ror__, Tensor.__rand__, Tensor.__rxor__ = Tensor.__or__, Tensor.__and__, Tensor.__xor__  # type: ignore[attr-defined]
 
 
 def attach(op: Op) -> None:
@@ -161,7 +166,7 @@ def _operands(op: Op, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any
 
 def _missing(op: Op, position: int) -> TypeError:
     name = op.names[position] if position < len(op.names) else f"operand {position}"
-    return TypeError(f"{op.name}() missing 1 required positional arguments: \"{name}\"")
+    return TypeError(f'{op.name}() missing 1 required positional arguments: "{name}"')
 
 
 def in_place_of(op: Op) -> Callable[..., Any]:

@@ -65,9 +65,14 @@ class CopyNode(Node):
 
 def _check_fits(shape: tuple[int, ...], given: tuple[int, ...]) -> None:
     pad = len(shape) - len(given)
-    if pad < 0 and any(n != 1 for n in given[:-pad]) or any(a != b and b != 1 for a, b in zip(shape[::-1], given[::-1])):
+    if (
+        pad < 0
+        and any(n != 1 for n in given[:-pad])
+        or any(a != b and b != 1 for a, b in zip(shape[::-1], given[::-1]))
+    ):
         raise RuntimeError(
-            f"copy_: output with shape {list(shape)} doesn't match the broadcast shape of a source of size {list(given)}"
+            f"copy_: output with shape {list(shape)} doesn't match the broadcast shape of a source of size "
+            f"{list(given)}"
         )
 
 
@@ -82,7 +87,8 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     lay = self._layout
     if history.overlapping(lay):
         raise RuntimeError(
-            "copy_: unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() the "
+            "copy_: unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            "location. Please clone() the "
             "tensor before performing the operation."
         )
     _check_fits(lay.shape, src._layout.shape)
@@ -126,14 +132,20 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     """Set all elements to `value`, a number or a 0-d tensor."""
     tensor = isinstance(value, Tensor)
     if tensor and value._layout.shape:
-        raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {len(value._layout.shape)} dimensions.")
+        raise RuntimeError(
+            f"fill_ only supports 0-dimension value tensor but got tensor with {len(value._layout.shape)} dimensions."
+        )
     if not tensor and not isinstance(value, (bool, int, float, np.generic)):
         raise TypeError(f"fill_(): argument 'value' (position 1) must be Number, not {type(value).__name__}")
     gradient = state.grad and (self._requires_grad or (tensor and value._requires_grad))
     history.check_in_place("fill_", self, gradient)
     lay = self._layout
     if tensor:
-        copy_into(self._storage, lay, value if value._storage.trace is self._storage.trace else to(value.detach(), self.device))
+        copy_into(
+            self._storage,
+            lay,
+            value if value._storage.trace is self._storage.trace else to(value.detach(), self.device),
+        )
     else:
         if isinstance(value, np.generic):
             value = value.item()
@@ -176,7 +188,9 @@ def resize_as_(self: Tensor, other: Tensor) -> Tensor:
     return resize_(self, other._layout.shape)
 
 
-def set_(self: Tensor, source: Tensor | None = None, storage_offset: int = 0, size: Any = None, stride: Any = None) -> Tensor:
+def set_(
+    self: Tensor, source: Tensor | None = None, storage_offset: int = 0, size: Any = None, stride: Any = None
+) -> Tensor:
     """Let the tensor be a view of the storage of `source`."""
     if source is None:
         self._storage, self._layout = Storage(self._storage.device, 0), layout(self._layout.dtype, (0,))
@@ -185,7 +199,9 @@ def set_(self: Tensor, source: Tensor | None = None, storage_offset: int = 0, si
     else:
         size = tuple(size)
         self._storage = source._storage
-        self._layout = layout(source._layout.dtype, size, contiguous_stride(size) if stride is None else tuple(stride), storage_offset)
+        self._layout = layout(
+            source._layout.dtype, size, contiguous_stride(size) if stride is None else tuple(stride), storage_offset
+        )
     return self
 
 
@@ -208,7 +224,8 @@ def _joined(name: str, tensors: Any) -> list[Tensor]:
             raise TypeError(f"{name}(): expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
         if t._storage.trace is not found[0]._storage.trace:
             raise RuntimeError(
-                f"{name}: Expected all tensors to be on the same device, but found at least two devices, {found[0].device} and {t.device}!"
+                f"{name}: Expected all tensors to be on the same device, but found at least two devices, "
+                f"{found[0].device} and {t.device}!"
             )
     return found
 
@@ -240,7 +257,8 @@ def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None, axis: int | No
             raise RuntimeError(f"Tensors must have same number of dimensions: got {len(first)} and {len(shape)}")
         if shape[:d] != first[:d] or shape[d + 1 :] != first[d + 1 :]:
             raise RuntimeError(
-                f"Sizes of tensors must match except in dimension {d}. Expected size {list(first)} but got size {list(shape)} for tensor number {i} in the list."
+                f"Sizes of tensors must match except in dimension {d}. Expected size {list(first)} but got size "
+                f"{list(shape)} for tensor number {i} in the list."
             )
     sizes = [t._layout.shape[d] for t in parts]
     shape = (*first[:d], sum(sizes), *first[d + 1 :])
@@ -251,7 +269,7 @@ def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None, axis: int | No
         copy_into(storage, layout(dtype, t._layout.shape, whole.stride, at * whole.stride[d]), t)
         at += n
     made = make(storage, whole)
-    if state.grad and dtype.category == FLOAT and any([t._requires_grad for t in parts]):
+    if state.grad and dtype.category == FLOAT and any(t._requires_grad for t in parts):
         kinds = [t._layout.dtype for t in parts]
 
         def backward(g: Tensor) -> tuple[Any, ...]:
@@ -267,7 +285,10 @@ def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None, axis: int | No
 
 def _out(name: str, out: Tensor, made: Tensor) -> Tensor:
     if state.grad and (made._requires_grad or out._requires_grad):
-        raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad.")
+        raise RuntimeError(
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
+            f"arguments requires grad."
+        )
     return store_out(name, out, made)
 
 
@@ -277,7 +298,10 @@ def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     shape = given[0]._layout.shape
     for i, t in enumerate(given):
         if t._layout.shape != shape:
-            raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(t._layout.shape)} at entry {i}")
+            raise RuntimeError(
+                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
+                f"{list(t._layout.shape)} at entry {i}"
+            )
     d = wrap_dim("stack", dim, len(shape) + 1)
     return cat([t.unsqueeze(d) for t in given], d, out=out)  # type: ignore[attr-defined]
 

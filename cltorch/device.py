@@ -1,7 +1,8 @@
 """`torch.device`: names of devices, and the runtime's device behind each.
 
-Floor 6. `cl:0`, `cl:1`, … number all OpenCL devices, best first; `gpu` and `cpu` are the first of their type (`gpu:1` the second, …);
-`cuda` is taken as `cl`, for programs written for it. A name is resolved when memory is made on it, not before.
+Floor 6. `cl:0`, `cl:1`, … number all OpenCL devices, best first; `gpu` and `cpu` are the first of their type (`gpu:1`
+the second, …); `cuda` is taken as `cl`, for programs written for it. A name is resolved when memory is made on it,
+not before.
 """
 
 from __future__ import annotations
@@ -44,13 +45,18 @@ class device:
         name, colon, number = type.partition(":")
         name = _ALIASES.get(name, name)
         if name not in _TYPES or (colon and not number.isdigit()):
-            raise RuntimeError(f"Expected one of {', '.join(_TYPES)} device type at start of device string, or 'type:index': got {type!r}")
+            raise RuntimeError(
+                f"Expected one of {', '.join(_TYPES)} device type at start of device string, or 'type:index': got "
+                f"{type!r}"
+            )
         if colon and index is not None:
             raise RuntimeError(f"device: type: got {type!r} with an index in it, and index={index} too")
         self.type, self.index = name, int(number) if colon else index
 
     def __repr__(self) -> str:
-        return f"device(type='{self.type}')" if self.index is None else f"device(type='{self.type}', index={self.index})"
+        return (
+            f"device(type='{self.type}')" if self.index is None else f"device(type='{self.type}', index={self.index})"
+        )
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"

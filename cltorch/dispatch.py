@@ -1,7 +1,7 @@
 """From a call to an entry in the trace: checks, casts, recording, the autograd node; in place and with `out=` too.
 
-Floor 6. What can be known from the operands' layouts is in a Plan (plans.py); here are the operands themselves. fast.py is `apply` written out
-for one and two operands.
+Floor 6. What can be known from the operands' layouts is in a Plan (plans.py); here are the operands themselves.
+fast.py is `apply` written out for one and two operands.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from .shapes import Layout, contiguous_stride, layout
 from .tensor import Tensor, make
 
 __all__ = [
-    "Plan", "apply", "apply_", "can_cast", "cast", "clone_plain", "copy_into", "empty", "fill_into", "find_plan", "full",
+    "Plan", "apply", "apply_", "can_cast", "cast", "clone_plain", "copy_into", "empty", "fill_into", "find_plan",
+    "full",
     "make_node", "plans_of", "reduced_shape", "resize", "result_stride", "result_type", "save_results",
     "set_default_dtype", "store_out", "write",
 ]  # fmt: skip
@@ -62,14 +63,17 @@ def _checked(op: Op, operands: Sequence[Any]) -> list[Any]:
     if first is None:
         if op.kind != POINTWISE or op.promote != "none":
             name = op.names[0] if op.names else "input"
-            raise TypeError(f"{op.name}(): argument '{name}' (position 1) must be Tensor, not {type(operands[0]).__name__}")
+            raise TypeError(
+                f"{op.name}(): argument '{name}' (position 1) must be Tensor, not {type(operands[0]).__name__}"
+            )
         return found
     trace = first._storage.trace
     for i, x in enumerate(found):
         if isinstance(x, Tensor) and x._storage.trace is not trace:
             if x._layout.shape:
                 raise RuntimeError(
-                    f"{op.name}: Expected all tensors to be on the same device, but found at least two devices, {first.device} and {x.device}!"
+                    f"{op.name}: Expected all tensors to be on the same device, but found at least two devices, "
+                    f"{first.device} and {x.device}!"
                 )
             found[i] = x.to(first.device)  # type: ignore[attr-defined]
     return found
@@ -96,7 +100,8 @@ def find_plan(op: Op, operands: Sequence[Any], attrs: tuple = ()) -> tuple[Plan,
 
 
 def _wrapped(number: int, low: int, high: int) -> int:
-    """An integer as C would store it in the dtype with these bounds. Raises OverflowError if it has more than 64 bits."""
+    """An integer as C would store it in the dtype with these bounds. Raises OverflowError if it has more than 64
+    bits."""
     if low <= number <= high:
         return number
     if not -(1 << 63) <= number < 1 << 64:
@@ -133,9 +138,14 @@ def apply(op: Op, operands: Sequence[Any], attrs: tuple = (), out: Any = None) -
     storages = tuple([t._storage for t in tensors])
     device = storages[0].device if storages else None
     fresh = tuple([Storage(device, o.nbytes) for o in plan.outs])
-    record(plan.spec, storages, fresh, () if len(tensors) == len(given) else tuple([x for x in given if not isinstance(x, Tensor)]))
+    record(
+        plan.spec,
+        storages,
+        fresh,
+        () if len(tensors) == len(given) else tuple([x for x in given if not isinstance(x, Tensor)]),
+    )
     made = tuple([make(s, o) for s, o in zip(fresh, plan.outs)])
-    if plan.differentiable and state.grad and any([t._requires_grad for t in tensors]):
+    if plan.differentiable and state.grad and any(t._requires_grad for t in tensors):
         _attach(plan, given, made)
     return made[0] if plan.single else made
 
@@ -169,13 +179,17 @@ def make_node(plan: Plan, operands: Sequence[Any]) -> OpNode:
         return node
     if any(keep[:-1]):
         if counts.special and state.hooks:
-            node.inputs = tuple([(Saved(x) if isinstance(x, Tensor) else x) if k else MISSING for x, k in zip(operands, keep)])
+            node.inputs = tuple(
+                [(Saved(x) if isinstance(x, Tensor) else x) if k else MISSING for x, k in zip(operands, keep)]
+            )
         else:
             for x, k in zip(operands, keep):
                 if k and isinstance(x, Tensor) and x._extra is not None:
                     refuse_inference(x)
             node.inputs = tuple([x if k else MISSING for x, k in zip(operands, keep)])
-            node.versions = tuple([x._storage.version if k and isinstance(x, Tensor) else -1 for x, k in zip(operands, keep)])
+            node.versions = tuple(
+                [x._storage.version if k and isinstance(x, Tensor) else -1 for x, k in zip(operands, keep)]
+            )
     if keep[-1]:
         node.out = True
     return node
@@ -264,11 +278,13 @@ def empty(shape: tuple[int, ...], dtype: DType, device: Any, stride: tuple[int, 
 
 
 def _overlap(op: str, t: Tensor, operands: Sequence[Any]) -> list[Any]:
-    """Operands safe to read while `t` is written: partly overlapping ones are an error where that is certain, else copied."""
+    """Operands safe to read while `t` is written: partly overlapping ones are an error where that is certain, else
+    copied."""
     target = t._layout
     if history.overlapping(target):
         raise RuntimeError(
-            f"{op}: unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() the "
+            f"{op}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            f"location. Please clone() the "
             "tensor before performing the operation."
         )
     found = list(operands)
@@ -284,7 +300,8 @@ def _overlap(op: str, t: Tensor, operands: Sequence[Any]) -> list[Any]:
                 continue
             if given.dense() and target.dense() and given.numel == target.numel:
                 raise RuntimeError(
-                    f"{op}: unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory location. "
+                    f"{op}: unsupported operation: some elements of the input tensor and the written-to tensor refer "
+                    f"to a single memory location. "
                     "Please clone() the tensor before performing the operation."
                 )
             found[i] = clone_plain(x)
@@ -314,17 +331,21 @@ def apply_(op: Op, t: Tensor, others: Sequence[Any] = (), attrs: tuple = ()) -> 
         )  # fmt: skip
         t._bump()
         return t
-    gradient = state.grad and any([isinstance(x, Tensor) and x._requires_grad for x in operands])
+    gradient = state.grad and any(isinstance(x, Tensor) and x._requires_grad for x in operands)
     history.check_in_place(op.name + "_", t, gradient)
     operands = _overlap(op.name + "_", t, _checked(op, operands))
     plan, given = find_plan(op, operands, attrs)
     target = t._layout
     if plan.out.shape != target.shape:
         raise RuntimeError(
-            f"{op.name}_: output with shape {list(target.shape)} doesn't match the broadcast shape {list(plan.out.shape)}"
+            f"{op.name}_: output with shape {list(target.shape)} doesn't match the broadcast shape "
+            f"{list(plan.out.shape)}"
         )
     if not can_cast(plan.out.dtype, target.dtype):
-        raise RuntimeError(f"{op.name}_: result type {type_word(plan.out.dtype)} can't be cast to the desired output type {type_word(target.dtype)}")
+        raise RuntimeError(
+            f"{op.name}_: result type {type_word(plan.out.dtype)} can't be cast to the desired output type "
+            f"{type_word(target.dtype)}"
+        )
     node = None
     if gradient and plan.differentiable and target.dtype.category == FLOAT:
         mask = sum(1 << i for i, x in enumerate(given) if isinstance(x, Tensor) and x._requires_grad)
@@ -349,7 +370,8 @@ def apply_(op: Op, t: Tensor, others: Sequence[Any] = (), attrs: tuple = ()) -> 
 
 
 def _simple(t: Tensor, operands: Sequence[Any]) -> bool:
-    """True if an in-place op that was done before on such layouts needs no more than its entry: no graph, no overlap, one device."""
+    """True if an in-place op that was done before on such layouts needs no more than its entry: no graph, no overlap,
+    one device."""
     storage = t._storage
     trace = storage.trace
     if t._extra is not None and t._extra.inference:
@@ -365,7 +387,7 @@ def _simple(t: Tensor, operands: Sequence[Any]) -> bool:
 
 def _repeatable(plan: Plan, given: Sequence[Any], operands: Sequence[Any], target: Layout) -> bool:
     """True if the entry just written needed no casts, no copies and no wrapping of numbers."""
-    same = all([a is b for a, b in zip(given, operands)])
+    same = all(a is b for a, b in zip(given, operands))
     return same and plan.op.kind == POINTWISE and plan.out.dtype is target.dtype and plan.bound is None
 
 
@@ -397,7 +419,10 @@ def _apply_out(plan: Plan, given: Sequence[Any], out: Any) -> Any:
         if not isinstance(o, Tensor):
             raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(o).__name__}")
     if state.grad and any(isinstance(x, Tensor) and x._requires_grad for x in (*given, *outs)):
-        raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad.")
+        raise RuntimeError(
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
+            f"arguments requires grad."
+        )
     results = apply(plan.op, given, plan.attrs)
     for o, result in zip(outs, results if isinstance(results, tuple) else (results,)):
         store_out(name, o, result)
@@ -410,12 +435,16 @@ def store_out(name: str, out: Tensor, result: Tensor) -> Tensor:
         raise RuntimeError(f"{name}: out: got a tensor on {out.device}, wanted one on {result.device}")
     if not can_cast(result._layout.dtype, out._layout.dtype):
         raise RuntimeError(
-            f"{name}: result type {type_word(result._layout.dtype)} can't be cast to the desired output type {type_word(out._layout.dtype)}"
+            f"{name}: result type {type_word(result._layout.dtype)} can't be cast to the desired output type "
+            f"{type_word(out._layout.dtype)}"
         )
     if out._layout.shape != result._layout.shape:
         resize(out, result._layout.shape)
     if history.overlapping(out._layout):
-        raise RuntimeError(f"{name}: out: unsupported operation: more than one element of the written-to tensor refers to a single memory location.")
+        raise RuntimeError(
+            f"{name}: out: unsupported operation: more than one element of the written-to tensor refers to a single "
+            f"memory location."
+        )
     copy_into(out._storage, out._layout, result)
     out._bump()
     return out

@@ -1,9 +1,9 @@
 """The short way from `a + b` to the trace: dispatch.apply written out for pointwise ops of one and two operands.
 
-Floor 6. Everything that can be known from the layouts is in the Plan. What is left per call: look the plan up, make a Storage and a Tensor,
-record, and fill in a node if an operand requires a gradient. Whatever is unusual (casts, other devices, hooks, a first call) goes to
-`dispatch.apply`, which decides the same questions slowly. Two microseconds of Python are spent here for every operation of every user, so
-this room repeats itself instead of calling functions.
+Floor 6. Everything that can be known from the layouts is in the Plan. What is left per call: look the plan up, make a
+Storage and a Tensor, record, and fill in a node if an operand requires a gradient. Whatever is unusual (casts, other
+devices, hooks, a first call) goes to `dispatch.apply`, which decides the same questions slowly. Two microseconds of
+Python are spent here for every operation of every user, so this room repeats itself instead of calling functions.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def unary(op: Op) -> Callable[[Tensor], Tensor]:
 
 
 def binary(op: Op, unsupported: Any = None) -> Callable[[Tensor, Any], Tensor]:
-    """`method(self, other)` for a pointwise op of two operands. `unsupported` is returned for operands of other types, if given."""
+    """`method(self, other)` for a pointwise op of two operands. `unsupported` is returned for operands of other types,
+    if given."""
     plans = plans_of(op)
 
     def method(self: Tensor, other: Any) -> Any:
@@ -176,4 +177,3 @@ def binary(op: Op, unsupported: Any = None) -> Callable[[Tensor, Any], Tensor]:
         return out
 
     return method
-

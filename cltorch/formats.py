@@ -171,12 +171,15 @@ def type_of(self: Tensor, dtype: Any = None, non_blocking: bool = False, **named
         name = dtype.rpartition(".")[2]
         dtype = next((dtypes.by_name(k) for k, v in _TYPE_NAMES.items() if v == name), None)
         if dtype is None:
-            raise ValueError(f"type(): dtype: got {name!r}, wanted the name of a tensor type such as 'torch.FloatTensor'")
+            raise ValueError(
+                f"type(): dtype: got {name!r}, wanted the name of a tensor type such as 'torch.FloatTensor'"
+            )
     return to(self, dtype)
 
 
 _TYPE_NAMES = {
-    "float32": "FloatTensor", "float64": "DoubleTensor", "float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "int64": "LongTensor",
+    "float32": "FloatTensor", "float64": "DoubleTensor", "float16": "HalfTensor", "bfloat16": "BFloat16Tensor",
+    "int64": "LongTensor",
     "int32": "IntTensor", "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor", "bool": "BoolTensor",
 }  # fmt: skip
 
@@ -199,7 +202,9 @@ def cpu(self: Tensor, memory_format: memory_format = preserve_format) -> Tensor:
     return to(self, "cpu")
 
 
-def cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: memory_format = preserve_format) -> Tensor:
+def cuda(
+    self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: memory_format = preserve_format
+) -> Tensor:
     """On an OpenCL device (the name is PyTorch's)."""
     return to(self, "cl" if device is None else device)
 

@@ -27,7 +27,8 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     shape = input._layout.shape
     if len(times) < len(shape):
         raise RuntimeError(
-            f"Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor: got {len(times)} and {len(shape)}"
+            f"Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor: got "
+            f"{len(times)} and {len(shape)}"
         )
     if any(n < 0 for n in times):
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(times)}: {list(times)}")
@@ -45,7 +46,8 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
 
 
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
-    """Elements moved by `shifts` along `dims`, those beyond the end to the begin; without dims, of the flattened tensor."""
+    """Elements moved by `shifts` along `dims`, those beyond the end to the begin; without dims, of the flattened
+    tensor."""
     moves = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
     if dims is None or dims == ():
         if len(moves) != 1:
@@ -70,7 +72,9 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
     shape = input._layout.shape
     places = [wrap_dim("flip", d, len(shape), "dims") for d in given]
     if len(set(places)) != len(places):
-        raise RuntimeError(f"dim {next(d for d in places if places.count(d) > 1)} appears multiple times in the list of dims")
+        raise RuntimeError(
+            f"dim {next(d for d in places if places.count(d) > 1)} appears multiple times in the list of dims"
+        )
     found = input
     for d in places:
         if shape and shape[d] > 1:
@@ -126,27 +130,43 @@ def _made(t: Tensor, size: tuple[Any, ...], value: Any, dtype: Any, device: Any,
     return out
 
 
-def new_zeros(input: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+def new_zeros(
+    input: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any
+) -> Tensor:
     """Zeros of the given size, with this tensor's dtype and device unless given."""
     return _made(input, size, 0, dtype, device, requires_grad)
 
 
-def new_ones(input: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+def new_ones(
+    input: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any
+) -> Tensor:
     """Ones of the given size, with this tensor's dtype and device unless given."""
     return _made(input, size, 1, dtype, device, requires_grad)
 
 
-def new_empty(input: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+def new_empty(
+    input: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any
+) -> Tensor:
     """A tensor of the given size with undefined values, with this tensor's dtype and device unless given."""
     return _made(input, size, None, dtype, device, requires_grad)
 
 
-def new_full(input: Tensor, size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+def new_full(
+    input: Tensor,
+    size: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
+) -> Tensor:
     """A tensor of the given size filled with a number, with this tensor's dtype and device unless given."""
     return _made(input, (size,), fill_value, dtype, device, requires_grad)
 
 
-def new_tensor(input: Tensor, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+def new_tensor(
+    input: Tensor, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any
+) -> Tensor:
     """A tensor with copied data, with this tensor's dtype and device unless given."""
     kind = dtype or input._layout.dtype
     array = data.detach().numpy() if isinstance(data, Tensor) else np.array(data)

@@ -1,7 +1,7 @@
 """Views of some elements: select, slices, pieces, diagonals.
 
-Floor 6. The backward of one such view is `unview`: zeros of the operand's shape with the gradient copied into the same view of them. Pieces
-(split, unbind, …) are the outputs of one node, whose backward joins the gradients of all.
+Floor 6. The backward of one such view is `unview`: zeros of the operand's shape with the gradient copied into the
+same view of them. Pieces (split, unbind, …) are the outputs of one node, whose backward joins the gradients of all.
 """
 
 from __future__ import annotations
@@ -35,7 +35,12 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     key = ("select", d, i)
     found = lay.memo.get(key)
     if found is None:
-        found = layout(lay.dtype, lay.shape[:d] + lay.shape[d + 1 :], lay.stride[:d] + lay.stride[d + 1 :], lay.offset + i * lay.stride[d])
+        found = layout(
+            lay.dtype,
+            lay.shape[:d] + lay.shape[d + 1 :],
+            lay.stride[:d] + lay.stride[d + 1 :],
+            lay.offset + i * lay.stride[d],
+        )
         lay.memo[key] = found
     before = lay.shape
     return make_view(input, found, "SelectBackward0", lambda g: unview(g, before, lambda x: x.select(d, i)))
@@ -128,7 +133,8 @@ def split(input: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
     if isinstance(split_size, (tuple, list)):
         if sum(split_size) != n or any(s < 0 for s in split_size):
             raise RuntimeError(
-                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), but got split_sizes={list(split_size)}"
+                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), "
+                f"but got split_sizes={list(split_size)}"
             )
         return _sections(input, d, split_size, "SplitWithSizesBackward0")
     if split_size < 0:
@@ -182,28 +188,35 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
 def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """`tensor_split` along columns (dim 1, or 0 of a vector)."""
     if not input.ndim:
-        raise RuntimeError("torch.hsplit requires a tensor with at least 1 dimension, but got a tensor with 0 dimensions!")
+        raise RuntimeError(
+            "torch.hsplit requires a tensor with at least 1 dimension, but got a tensor with 0 dimensions!"
+        )
     return _even_split(input, indices_or_sections, 0 if input.ndim == 1 else 1, "hsplit")
 
 
 def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """`tensor_split` along rows (dim 0)."""
     if input.ndim < 2:
-        raise RuntimeError(f"torch.vsplit requires a tensor with at least 2 dimension, but got a tensor with {input.ndim} dimensions!")
+        raise RuntimeError(
+            f"torch.vsplit requires a tensor with at least 2 dimension, but got a tensor with {input.ndim} dimensions!"
+        )
     return _even_split(input, indices_or_sections, 0, "vsplit")
 
 
 def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """`tensor_split` along dim 2."""
     if input.ndim < 3:
-        raise RuntimeError(f"torch.dsplit requires a tensor with at least 3 dimension, but got a tensor with {input.ndim} dimensions!")
+        raise RuntimeError(
+            f"torch.dsplit requires a tensor with at least 3 dimension, but got a tensor with {input.ndim} dimensions!"
+        )
     return _even_split(input, indices_or_sections, 2, "dsplit")
 
 
 def _even_split(t: Tensor, sections: Any, d: int, name: str) -> tuple[Tensor, ...]:
     if isinstance(sections, int) and (sections == 0 or t._layout.shape[d] % sections):
         raise RuntimeError(
-            f"torch.{name} attempted to split along dimension {d}, but the size of the dimension {t._layout.shape[d]} is not divisible by the "
+            f"torch.{name} attempted to split along dimension {d}, but the size of the dimension {t._layout.shape[d]} "
+            f"is not divisible by the "
             f"split_size {sections}!"
         )
     return tensor_split(t, sections, d)
@@ -239,7 +252,10 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     else:
         length, shift = max(min(lay.shape[a] + offset, lay.shape[b]), 0), -offset * lay.stride[a]
     rest = [d for d in range(n) if d not in (a, b)]
-    shape, stride = (*(lay.shape[d] for d in rest), length), (*(lay.stride[d] for d in rest), lay.stride[a] + lay.stride[b])
+    shape, stride = (
+        (*(lay.shape[d] for d in rest), length),
+        (*(lay.stride[d] for d in rest), lay.stride[a] + lay.stride[b]),
+    )
     found = layout(lay.dtype, shape, stride, lay.offset + (shift if length else 0))
     before = lay.shape
     return make_view(input, found, "DiagonalBackward0", lambda g: unview(g, before, lambda x: x.diagonal(offset, a, b)))

@@ -1,6 +1,8 @@
-"""Plans: what a call of an op on operands of given layouts amounts to. Promotion, broadcasting, layout of the result, what backward needs.
+"""Plans: what a call of an op on operands of given layouts amounts to. Promotion, broadcasting, layout of the result,
+what backward needs.
 
-Floor 6. A Plan is made once per op, operand layouts (or types of Python numbers) and attributes, and looked up from then on.
+Floor 6. A Plan is made once per op, operand layouts (or types of Python numbers) and attributes, and looked up from
+then on.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ class Plan:
     """
 
     __slots__ = (
-        "op", "attrs", "casts", "spec", "outs", "out", "nbytes", "tensors", "shapes", "differentiable", "reduces", "keeps", "bound", "single",
+        "op", "attrs", "casts", "spec", "outs", "out", "nbytes", "tensors", "shapes", "differentiable", "reduces",
+        "keeps", "bound", "single",
     )  # fmt: skip
 
     def keep(self, mask: int) -> tuple[bool, ...] | None:
@@ -60,10 +63,12 @@ class Plan:
         return self.keeps[mask]
 
     def fill_gradients(self, grads: Sequence[Any]) -> list[Any]:
-        """Zeros for the outputs without gradient, where others have one; None for outputs that are not floating point."""
+        """Zeros for the outputs without gradient, where others have one; None for outputs that are not floating
+        point."""
         example = next(g for g in grads if g is not None)
         return [
-            example.new_zeros(o.shape, dtype=o.dtype) if g is None and o.dtype.category == FLOAT else g for g, o in zip(grads, self.outs)
+            example.new_zeros(o.shape, dtype=o.dtype) if g is None and o.dtype.category == FLOAT else g
+            for g, o in zip(grads, self.outs)
         ]
 
 
@@ -88,7 +93,8 @@ def set_default_dtype(dtype: DType) -> None:
 
 
 def result_type(*operands: Any) -> DType:
-    """PyTorch's `result_type`: tensors with dimensions come before 0-d tensors, those before Python numbers, unless of a lower category."""
+    """PyTorch's `result_type`: tensors with dimensions come before 0-d tensors, those before Python numbers, unless of
+    a lower category."""
     dims: DType | None = None
     zero: DType | None = None
     number: DType | None = None
@@ -120,7 +126,8 @@ def can_cast(given: DType, wanted: DType) -> bool:
 
 def type_word(dtype: DType) -> str:
     words = {
-        "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long", "int32": "Int",
+        "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
+        "int32": "Int",
         "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool",
     }  # fmt: skip
     return words[dtype.name]
@@ -157,7 +164,8 @@ def set_outs(plan: Plan, ins: tuple[Layout | DType, ...], outs: tuple[Layout, ..
 
 
 def _computing(op: Op, operands: Sequence[Any]) -> DType | None:
-    """The dtype in which `op` computes, or None where operands stay as they are. Raises for a category it is not defined on."""
+    """The dtype in which `op` computes, or None where operands stay as they are. Raises for a category it is not
+    defined on."""
     if op.promote == "none":
         return None
     dtype = result_type(*operands)
@@ -171,16 +179,25 @@ def _computing(op: Op, operands: Sequence[Any]) -> DType | None:
 
 def _undefined(op: Op, dtype: DType, wanted: str) -> Exception:
     if op.name == "sub" and dtype.category == BOOL:
-        return RuntimeError("Subtraction, the `-` operator, with a bool tensor is not supported. Use the `^` or `logical_xor()` operator instead.")
+        return RuntimeError(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. Use the `^` or `logical_xor()` "
+            "operator instead."
+        )
     if op.name == "neg" and dtype.category == BOOL:
-        return RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. Use the `~` or `logical_not()` operator instead.")
+        return RuntimeError(
+            "Negation, the `-` operator, on a bool tensor is not supported. Use the `~` or `logical_not()` operator "
+            "instead."
+        )
     if op.name == "bitwise_not":
         return TypeError("bitwise_not: ~ (operator.invert) is only implemented on integer and Boolean-type tensors")
-    return NotImplementedError(f"{op.name}: dtype: got {dtype}, wanted {wanted}; \"{op.name}\" not implemented for '{type_word(dtype)}'")
+    return NotImplementedError(
+        f"{op.name}: dtype: got {dtype}, wanted {wanted}; \"{op.name}\" not implemented for '{type_word(dtype)}'"
+    )
 
 
 def _number_dtype(op: Op, operands: Sequence[Any]) -> DType:
-    """The dtype of Python numbers among operands that are not promoted: that of the other values, the first of three being a condition."""
+    """The dtype of Python numbers among operands that are not promoted: that of the other values, the first of three
+    being a condition."""
     others = [x for x in (operands[1:] if len(operands) == 3 else operands) if isinstance(x, Tensor)]
     if others:
         return result_type(*others)
@@ -219,14 +236,17 @@ def _plan_pointwise(plan: Plan, operands: Sequence[Any]) -> None:
 
 
 def result_stride(shape: tuple[int, ...], operands: Sequence[Layout]) -> tuple[int, ...] | None:
-    """Strides of a pointwise result: in the order of dimensions of the first operand of that shape, without gaps; None for C order."""
+    """Strides of a pointwise result: in the order of dimensions of the first operand of that shape, without gaps; None
+    for C order."""
     for given in operands:
         if given.shape == shape:
             if given.contiguous:
                 return None
             if any(s == 0 and n > 1 for s, n in zip(given.stride, shape)):
                 continue
-            order = sorted(range(len(shape)), key=lambda d: (-given.stride[d], d) if shape[d] != 1 else (-given.stride[d], d))
+            order = sorted(
+                range(len(shape)), key=lambda d: (-given.stride[d], d) if shape[d] != 1 else (-given.stride[d], d)
+            )
             stride, step = [0] * len(shape), 1
             for d in reversed(order):
                 stride[d] = step

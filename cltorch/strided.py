@@ -42,7 +42,11 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     def backward(g: Tensor) -> Tensor:
         if not n:
             return g.sum_to_size((1,)).reshape(()) if size else g.new_zeros(())
-        return unview(g, before, lambda x: unfold(x, d, size, step)) if step >= size else fold_windows(g, before, d, size, step)
+        return (
+            unview(g, before, lambda x: unfold(x, d, size, step))
+            if step >= size
+            else fold_windows(g, before, d, size, step)
+        )
 
     return make_view(self, found, "UnfoldBackward0", backward)
 
@@ -62,7 +66,8 @@ def fold_windows(g: Tensor, shape: tuple[int, ...], d: int, size: int, step: int
 
 
 def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
-    """Any view of the storage: sizes, strides and offset in elements. Raises RuntimeError where it would leave the storage."""
+    """Any view of the storage: sizes, strides and offset in elements. Raises RuntimeError where it would leave the
+    storage."""
     lay = input._layout
     size, stride = tuple(size), tuple(stride)
     if len(size) != len(stride):
@@ -76,14 +81,16 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     end = (found.extent()[1] + 1) * lay.dtype.itemsize
     if found.numel and end > input._storage.nbytes:
         raise RuntimeError(
-            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize {lay.dtype.itemsize} requiring a storage size "
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize "
+            f"{lay.dtype.itemsize} requiring a storage size "
             f"of {end} are out of bounds for storage of size {input._storage.nbytes}"
         )
     return make_view(input, found, "AsStridedBackward0", lambda g: strided_gradient(g, lay, found))
 
 
 def strided_gradient(g: Tensor, source: Layout, found: Layout) -> Tensor:
-    """The gradient of a tensor that lies as `source`, given that of its as_strided view `found` (both from the storage's begin)."""
+    """The gradient of a tensor that lies as `source`, given that of its as_strided view `found` (both from the
+    storage's begin)."""
     dtype, device = g._layout.dtype, g._storage.device
     base = min(source.offset, found.offset)
     extent = max(source.extent()[1], found.extent()[1], base) - base + 1
@@ -106,7 +113,9 @@ def strided_gradient(g: Tensor, source: Layout, found: Layout) -> Tensor:
             copy_into(storage, there, gg)
             made = make(storage, here)
             if gg._requires_grad and state.grad:
-                made._set_history(CallNode("AsStridedBackwardBackward0", gg, lambda x: strided_gradient(x, there, here)), 0)
+                made._set_history(
+                    CallNode("AsStridedBackwardBackward0", gg, lambda x: strided_gradient(x, there, here)), 0
+                )
             return made
 
         out._set_history(CallNode("AsStridedBackwardBackward0", g, backward), 0)
@@ -139,7 +148,13 @@ def _add_windows(out: Tensor, g: Tensor, lay: Layout, outer: list[int], dropped:
     d = outer[0] - dropped
     shape, stride = lay.shape[:d] + lay.shape[d + 1 :], lay.stride[:d] + lay.stride[d + 1 :]
     for i in range(lay.shape[d]):
-        _add_windows(out, select(g, d, i), layout(lay.dtype, shape, stride, lay.offset + i * lay.stride[d]), outer[1:], dropped + 1)
+        _add_windows(
+            out,
+            select(g, d, i),
+            layout(lay.dtype, shape, stride, lay.offset + i * lay.stride[d]),
+            outer[1:],
+            dropped + 1,
+        )
 
 
 METHODS = {"unfold": unfold, "as_strided": as_strided, "_strided_gradient": strided_gradient}

@@ -1,7 +1,8 @@
 """`Tensor`: a view of a storage with its place in the autograd graph.
 
-Floor 6. Here are the facts of a tensor (shape, dtype, device, values) and its autograd state. What operations exist is attached later:
-views.py adds views and copies, attach.py what is derived from the table, functions/ the composites.
+Floor 6. Here are the facts of a tensor (shape, dtype, device, values) and its autograd state. What operations exist
+is attached later: views.py adds views and copies, attach.py what is derived from the table, functions/ the
+composites.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class Size(tuple):
 class Extra:
     """What few tensors have: a gradient, hooks, views that follow its history, a way in which it is a special view.
 
-    `kind` is '' or says why the tensor, a view, may not be changed in place: 'no_grad', 'multiple', 'function'. `quiet`: from `.data`,
-    so in-place changes do not count as versions.
+    `kind` is '' or says why the tensor, a view, may not be changed in place: 'no_grad', 'multiple', 'function'.
+    `quiet`: from `.data`, so in-place changes do not count as versions.
     """
 
     __slots__ = ("grad", "hooks", "accumulated", "views", "kind", "inference", "quiet", "retain", "name")
@@ -83,7 +84,8 @@ class Extra:
 
 
 _TYPES = {
-    "float32": "FloatTensor", "float64": "DoubleTensor", "float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "int64": "LongTensor",
+    "float32": "FloatTensor", "float64": "DoubleTensor", "float16": "HalfTensor", "bfloat16": "BFloat16Tensor",
+    "int64": "LongTensor",
     "int32": "IntTensor", "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor", "bool": "BoolTensor",
 }  # fmt: skip
 
@@ -98,19 +100,32 @@ class Tensor:
         _extra: an Extra, or None.
     """
 
-    __slots__ = ("_storage", "_layout", "_requires_grad", "_node", "_output_number", "_base", "_extra", "__dict__", "__weakref__")
+    __slots__ = (
+        "_storage",
+        "_layout",
+        "_requires_grad",
+        "_node",
+        "_output_number",
+        "_base",
+        "_extra",
+        "__dict__",
+        "__weakref__",
+    )
 
     _storage: Storage
     _layout: Layout
 
     def __new__(cls, *args: Any, device: Any = None) -> Tensor:
-        """`Tensor(sizes...)` (values undefined), `Tensor(sequence or array)` or `Tensor(tensor)`, in the default dtype."""
+        """`Tensor(sizes...)` (values undefined), `Tensor(sequence or array)` or `Tensor(tensor)`, in the default
+        dtype."""
         if len(args) == 1 and isinstance(args[0], Tensor):
             return args[0].detach() if cls is Tensor else Tensor._make_subclass(cls, args[0])
         if len(args) == 1 and not isinstance(args[0], (int, Size)):
             array = np.array(args[0], dtype=dtypes.get_default_dtype().numpy)
         else:
-            array = np.zeros(tuple(args[0]) if args and isinstance(args[0], Size) else args or (0,), dtypes.get_default_dtype().numpy)
+            array = np.zeros(
+                tuple(args[0]) if args and isinstance(args[0], Size) else args or (0,), dtypes.get_default_dtype().numpy
+            )
         return _fill(_new(cls), *_from_array(array, dtypes.get_default_dtype(), device))
 
     @staticmethod
@@ -290,7 +305,9 @@ class Tensor:
     def __bool__(self) -> bool:
         n = self._layout.numel
         if n != 1:
-            raise RuntimeError(f"Boolean value of Tensor with {'no values' if n == 0 else 'more than one value'} is ambiguous")
+            raise RuntimeError(
+                f"Boolean value of Tensor with {'no values' if n == 0 else 'more than one value'} is ambiguous"
+            )
         return bool(item(self._storage, self._layout))
 
     def __int__(self) -> int:
@@ -314,7 +331,9 @@ class Tensor:
 
     def __contains__(self, element: Any) -> bool:
         if not isinstance(element, (Tensor, bool, int, float)):
-            raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
+            raise RuntimeError(
+                f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
+            )
         return bool((self == element).any())
 
     def __hash__(self) -> int:
@@ -336,7 +355,8 @@ class Tensor:
     def __deepcopy__(self, memo: dict) -> Tensor:
         if not self._is_leaf():
             raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. If you were "
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                "moment. If you were "
                 "attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage"
             )
         if id(self) in memo:
@@ -373,7 +393,8 @@ class Tensor:
             return
         if self._node is not None:
             raise RuntimeError(
-                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that doesn't "
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in "
+                "a subgraph that doesn't "
                 "require differentiation use var_no_grad = var.detach()."
             )
         if value and not self._layout.dtype.is_floating_point:
@@ -392,7 +413,8 @@ class Tensor:
 
     @property
     def is_leaf(self) -> bool:
-        """True if the user made it: it has no `grad_fn`, and backward accumulates into its `.grad` if it requires one."""
+        """True if the user made it: it has no `grad_fn`, and backward accumulates into its `.grad` if it requires
+        one."""
         return self._node is None
 
     @property
@@ -426,7 +448,9 @@ class Tensor:
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             if not isinstance(value, Tensor):
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+                raise TypeError(
+                    f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
+                )
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
             if value._layout.dtype is not self._layout.dtype:
@@ -434,9 +458,13 @@ class Tensor:
                     f"assigned grad has data of a different type: got {value.dtype}, wanted {self.dtype}"
                 )
             if value._storage.trace is not self._storage.trace:
-                raise RuntimeError(f"assigned grad has data located on a different device: got {value.device}, wanted {self.device}")
+                raise RuntimeError(
+                    f"assigned grad has data located on a different device: got {value.device}, wanted {self.device}"
+                )
             if value._layout.shape != self._layout.shape:
-                raise RuntimeError(f"assigned grad has data of a different size: got {value.shape}, wanted {self.shape}")
+                raise RuntimeError(
+                    f"assigned grad has data of a different size: got {value.shape}, wanted {self.shape}"
+                )
         self._set_grad(value)
 
     @grad.deleter
@@ -476,8 +504,11 @@ class Tensor:
         self._node, self._output_number, self._requires_grad = None, 0, False
         return self
 
-    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
-        """Add the gradients of this tensor with respect to the graph's leaves to their `.grad`; see `autograd.backward`."""
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    ) -> None:
+        """Add the gradients of this tensor with respect to the graph's leaves to their `.grad`; see
+        `autograd.backward`."""
         autograd.backward((self,), None if gradient is None else (gradient,), retain_graph, create_graph, inputs=inputs)
 
     def register_hook(self, hook: Callable[[Tensor], Any]) -> graph.RemovableHandle:
@@ -532,7 +563,9 @@ def _fill(made: Any, storage: Storage, lay: Layout) -> Any:
     return made
 
 
-def make(storage: Storage, lay: Layout, requires_grad: bool = False, node: graph.Node | None = None, output_number: int = 0) -> Tensor:
+def make(
+    storage: Storage, lay: Layout, requires_grad: bool = False, node: graph.Node | None = None, output_number: int = 0
+) -> Tensor:
     """A Tensor over `storage`."""
     made = _new(Tensor)
     made._storage, made._layout, made._requires_grad, made._node = storage, lay, requires_grad, node
@@ -551,7 +584,8 @@ def _from_array(array: np.ndarray, dtype: DType, device: Any) -> tuple[Storage, 
 
 
 def from_array(array: np.ndarray, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """A Tensor over the memory of a NumPy array, without a copy where the array is C-contiguous and in native byte order.
+    """A Tensor over the memory of a NumPy array, without a copy where the array is C-contiguous and in native byte
+    order.
 
     `dtype` names the element type where the array's bytes need it (bfloat16 comes as uint16).
     """

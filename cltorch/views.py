@@ -1,7 +1,8 @@
 """Views of all elements: other shapes, orders of dims, expansion. Nothing is recorded here but in backward.
 
-Floor 6. A view shares the storage of its tensor; its layout is derived once and kept in the memo of the layout it came from. `make_view` gives it
-its node and its base. parts.py has the views of some elements, strided.py those with any strides.
+Floor 6. A view shares the storage of its tensor; its layout is derived once and kept in the memo of the layout it
+came from. `make_view` gives it its node and its base. parts.py has the views of some elements, strided.py those with
+any strides.
 """
 
 from __future__ import annotations
@@ -59,11 +60,14 @@ def shape_argument(name: str, shape: tuple[Any, ...]) -> tuple[int, ...]:
         return tuple([n if type(n) is int else n.__index__() for n in shape])
     except AttributeError:
         bad = next(n for n in shape if not hasattr(n, "__index__"))
-        raise TypeError(f"{name}(): argument 'size' must be tuple of ints, but found element of type {type(bad).__name__}") from None
+        raise TypeError(
+            f"{name}(): argument 'size' must be tuple of ints, but found element of type {type(bad).__name__}"
+        ) from None
 
 
 def view(input: Tensor, *shape: Any, dtype: DType | None = None, size: Any = None) -> Tensor:
-    """The same elements in another shape, or the same bytes as another dtype. Raises RuntimeError where that needs a copy.
+    """The same elements in another shape, or the same bytes as another dtype. Raises RuntimeError where that needs a
+    copy.
 
     Args:
         shape: sizes, one of them may be -1; or a dtype.
@@ -81,7 +85,8 @@ def view(input: Tensor, *shape: Any, dtype: DType | None = None, size: Any = Non
         stride = view_stride(lay.shape, lay.stride, full_shape)
         if stride is None:
             raise RuntimeError(
-                f"view: size {list(full_shape)} is not compatible with input tensor's size {list(lay.shape)} and stride {list(lay.stride)} (at least "
+                f"view: size {list(full_shape)} is not compatible with input tensor's size {list(lay.shape)} and "
+                f"stride {list(lay.stride)} (at least "
                 "one dimension spans across two contiguous subspaces). Use .reshape(...) instead."
             )
         found = lay.memo[key] = layout(lay.dtype, full_shape, stride, lay.offset)
@@ -96,9 +101,14 @@ def _view_dtype(t: Tensor, dtype: DType) -> Tensor:
         found = lay.with_dtype(dtype)
     else:
         if not lay.shape:
-            raise RuntimeError("input.dim() cannot be 0 to view {} as {} (different element sizes)".format(lay.dtype.name, dtype.name))
+            raise RuntimeError(
+                f"input.dim() cannot be 0 to view {lay.dtype.name} as {dtype.name} (different element sizes)"
+            )
         if lay.stride[-1] != 1:
-            raise RuntimeError(f"input.stride(-1) must be 1 to view {lay.dtype.name} as {dtype.name} (different element sizes), got {lay.stride[-1]}")
+            raise RuntimeError(
+                f"input.stride(-1) must be 1 to view {lay.dtype.name} as {dtype.name} (different element sizes), got "
+                f"{lay.stride[-1]}"
+            )
         if a > b:
             r = a // b
             shape = (*lay.shape[:-1], lay.shape[-1] * r)
@@ -106,8 +116,13 @@ def _view_dtype(t: Tensor, dtype: DType) -> Tensor:
         else:
             r = b // a
             if lay.shape[-1] % r or lay.offset % r or any(s % r for s in lay.stride[:-1]):
-                raise RuntimeError(f"view: size, strides and offset of {list(lay.shape)} must be divisible by {r} to view {lay.dtype.name} as {dtype.name}")
-            found = layout(dtype, (*lay.shape[:-1], lay.shape[-1] // r), (*(s // r for s in lay.stride[:-1]), 1), lay.offset // r)
+                raise RuntimeError(
+                    f"view: size, strides and offset of {list(lay.shape)} must be divisible by {r} to view "
+                    f"{lay.dtype.name} as {dtype.name}"
+                )
+            found = layout(
+                dtype, (*lay.shape[:-1], lay.shape[-1] // r), (*(s // r for s in lay.stride[:-1]), 1), lay.offset // r
+            )
     if t._requires_grad and state.grad:
         raise RuntimeError("view(dtype) of a tensor that requires grad is not differentiable; detach() it first")
     return make_view(t, found, "ViewDtypeBackward0", lambda g: g)
@@ -143,7 +158,10 @@ def reshape_as(input: Tensor, other: Tensor) -> Tensor:
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dims `start_dim` to `end_dim` as one."""
     shape = input._layout.shape
-    start, end = wrap_dim("flatten", start_dim, len(shape), "start_dim"), wrap_dim("flatten", end_dim, len(shape), "end_dim")
+    start, end = (
+        wrap_dim("flatten", start_dim, len(shape), "start_dim"),
+        wrap_dim("flatten", end_dim, len(shape), "end_dim"),
+    )
     if start > end:
         raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
     if not shape:
@@ -168,7 +186,8 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
         sizes = infer_size("unflatten", tuple(sizes), shape[d])
     except RuntimeError:
         raise RuntimeError(
-            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {d} ({shape[d]}) in the input tensor"
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {d} ({shape[d]}) in the "
+            f"input tensor"
         ) from None
     return view(input, (*shape[:d], *sizes, *shape[d + 1 :]))
 
@@ -196,7 +215,9 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     found = lay.memo.get(key)
     if found is None:
         step = lay.shape[d] * lay.stride[d] if d < len(lay.shape) else 1
-        found = layout(lay.dtype, (*lay.shape[:d], 1, *lay.shape[d:]), (*lay.stride[:d], step, *lay.stride[d:]), lay.offset)
+        found = layout(
+            lay.dtype, (*lay.shape[:d], 1, *lay.shape[d:]), (*lay.stride[:d], step, *lay.stride[d:]), lay.offset
+        )
         lay.memo[key] = found
     return make_view(input, found, "UnsqueezeBackward0", lambda g: g.squeeze(d))
 
@@ -227,7 +248,8 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     n = len(lay.shape)
     if len(given) != n:
         raise RuntimeError(
-            f"permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering of dimensions i.e. "
+            f"permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
+            f"ordering of dimensions i.e. "
             f"input.dim() = {n} is not equal to len(dims) = {len(given)}".replace("permute(sparse_coo)", "permute")
         )
     order = tuple([wrap_dim("permute", d, n) for d in given])
@@ -245,10 +267,14 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Dims `source` moved to the places `destination`; the others keep their order."""
     n = len(input._layout.shape)
     src = [wrap_dim("movedim", d, n, "source") for d in (source if isinstance(source, (tuple, list)) else (source,))]
-    dst = [wrap_dim("movedim", d, n, "destination") for d in (destination if isinstance(destination, (tuple, list)) else (destination,))]
+    dst = [
+        wrap_dim("movedim", d, n, "destination")
+        for d in (destination if isinstance(destination, (tuple, list)) else (destination,))
+    ]
     if len(src) != len(dst):
         raise RuntimeError(
-            f"movedim: Invalid source or destination dims: source ({src} dims) should contain the same number of dims as destination ({dst} dims)"
+            f"movedim: Invalid source or destination dims: source ({src} dims) should contain the same number of dims "
+            f"as destination ({dst} dims)"
         )
     for name, found in (("source", src), ("destination", dst)):
         if len(set(found)) != len(found):
@@ -279,7 +305,9 @@ def _reversed_dims(input: Tensor) -> Tensor:
 def _last_two(input: Tensor) -> Tensor:
     """The last two dims exchanged."""
     if input.ndim < 2:
-        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {input.ndim}-D tensor.")
+        raise RuntimeError(
+            f"tensor.mT is only supported on matrices or batches of matrices. Got {input.ndim}-D tensor."
+        )
     return transpose(input, -2, -1)
 
 
@@ -305,7 +333,8 @@ def expand(input: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
         pad = len(given) - len(lay.shape)
         if pad < 0:
             raise RuntimeError(
-                f"expand({input.type()}{{{list(lay.shape)}}}, size={list(given)}): the number of sizes provided ({len(given)}) must be greater or "
+                f"expand({input.type()}{{{list(lay.shape)}}}, size={list(given)}): the number of sizes provided "
+                f"({len(given)}) must be greater or "
                 f"equal to the number of dimensions in the tensor ({len(lay.shape)})"
             )
         shape = []
@@ -314,13 +343,15 @@ def expand(input: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
             if n == -1:
                 if have is None:
                     raise RuntimeError(
-                        f"expand({input.type()}{{{list(lay.shape)}}}, size={list(given)}): the expanded size of the tensor (-1) isn't allowed in a leading, "
+                        f"expand({input.type()}{{{list(lay.shape)}}}, size={list(given)}): the expanded size of the "
+                        f"tensor (-1) isn't allowed in a leading, "
                         f"non-existing dimension {d}"
                     )
                 n = have
             elif have is not None and have != n and have != 1:
                 raise RuntimeError(
-                    f"The expanded size of the tensor ({n}) must match the existing size ({have}) at non-singleton dimension {d}.  Target sizes: "
+                    f"The expanded size of the tensor ({n}) must match the existing size ({have}) at non-singleton "
+                    f"dimension {d}.  Target sizes: "
                     f"{list(given)}.  Tensor sizes: {list(lay.shape)}"
                 )
             shape.append(n)
@@ -369,13 +400,16 @@ for _name, _function in METHODS.items():
 for _name, _function in {"T": _reversed_dims, "mT": _last_two, "H": _adjoint, "mH": adjoint, "real": real}.items():
     setattr(Tensor, _name, property(_function))
 
+
 def in_place_form(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def method(input: Tensor, *args: Any, **named: Any) -> Tensor:
         history.check_in_place(name, input, input._requires_grad)
         with no_grad():
             lay = function(make(input._storage, input._layout), *args, **named)._layout
         if input._requires_grad and state.grad:
-            changed = function(make(input._storage, input._layout, True, input._node, input._output_number), *args, **named)
+            changed = function(
+                make(input._storage, input._layout, True, input._node, input._output_number), *args, **named
+            )
             input._node, input._output_number = changed._node, 0
         input._layout = lay
         input._bump()

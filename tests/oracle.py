@@ -1,6 +1,7 @@
 """Runs one program on PyTorch and on cltorch and compares what comes out. PyTorch is the oracle.
 
-A program is a function of the module (`t.tensor`, `t.autograd`, …) that returns tensors, numbers, strings, None or nested lists of them.
+A program is a function of the module (`t.tensor`, `t.autograd`, …) that returns tensors, numbers, strings, None or
+nested lists of them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ def _plain(value):
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     if hasattr(value, "detach"):
-        return ("tensor", str(value.dtype).rpartition(".")[2], tuple(value.shape), value.detach().numpy(), bool(value.requires_grad))
+        return (
+            "tensor",
+            str(value.dtype).rpartition(".")[2],
+            tuple(value.shape),
+            value.detach().numpy(),
+            bool(value.requires_grad),
+        )
     return value
 
 

@@ -1,4 +1,5 @@
-"""Dispatch against PyTorch: promotion, broadcasting, result strides, numbers, out=, derived methods, errors; Tensor's facts."""
+"""Dispatch against PyTorch: promotion, broadcasting, result strides, numbers, out=, derived methods, errors; Tensor's
+facts."""
 
 from __future__ import annotations
 
@@ -30,7 +31,12 @@ def test_promotion(a, b):
         found = []
         for shape_a, shape_b in (((2,), (2,)), ((2,), ()), ((), (2,)), ((), ())):
             x, y = t.ones(shape_a, dtype=getattr(t, a)), t.ones(shape_b, dtype=getattr(t, b))
-            found += [name_of((x + y).dtype), name_of((x / y).dtype), name_of((x == y).dtype), name_of(t.result_type(x, y))]
+            found += [
+                name_of((x + y).dtype),
+                name_of((x / y).dtype),
+                name_of((x == y).dtype),
+                name_of(t.result_type(x, y)),
+            ]
         return found
 
     same(program)
@@ -49,7 +55,23 @@ def test_promotion_with_numbers(dtype, number):
 def test_values_of_numbers():
     def program(t):
         x, i = t.tensor(X), t.tensor([3, -4, 5])
-        return [x + 1, 1 - x, x * 2.5, 2 / x, 2**x, x**2, i + 2.5, i * True, 7 // i, i % 3, 7 - i, -i, i / 2, np.float32(2) * x, x * np.int64(3)]
+        return [
+            x + 1,
+            1 - x,
+            x * 2.5,
+            2 / x,
+            2**x,
+            x**2,
+            i + 2.5,
+            i * True,
+            7 // i,
+            i % 3,
+            7 - i,
+            -i,
+            i / 2,
+            np.float32(2) * x,
+            x * np.int64(3),
+        ]
 
     same(program)
 
@@ -180,11 +202,41 @@ def test_tensor_facts():
         x = t.tensor(X)
         i = t.tensor(5)
         return [
-            list(x.shape), x.shape.numel(), x.ndim, x.dim(), x.size(1), x.size(-1), list(x.stride()), x.stride(0), x.numel(), x.element_size(),
-            x.nbytes, len(x), x[0, 0].tolist(), i.item(), int(i), float(i), [10, 11, 12, 13, 14, 15][i], bool(i), i.tolist(), x.is_floating_point(),
-            i.is_floating_point(), i in t.tensor([4, 5]), 3 in t.tensor([4, 5]), [v.item() for v in t.tensor([1.5, 2.5])], x[0].storage_offset(),
-            x[1].storage_offset(), x.is_contiguous(), x.shape == (2, 3, 4), list(x.shape[1:]), list(x.shape + (1,)), f"{t.tensor(1.5):.3f}",
-            np.asarray(x).sum().item(), x.data_ptr() == x.view(-1).data_ptr(), x.data_ptr() == x.clone().data_ptr(), t.tensor(True).item(),
+            list(x.shape),
+            x.shape.numel(),
+            x.ndim,
+            x.dim(),
+            x.size(1),
+            x.size(-1),
+            list(x.stride()),
+            x.stride(0),
+            x.numel(),
+            x.element_size(),
+            x.nbytes,
+            len(x),
+            x[0, 0].tolist(),
+            i.item(),
+            int(i),
+            float(i),
+            [10, 11, 12, 13, 14, 15][i],
+            bool(i),
+            i.tolist(),
+            x.is_floating_point(),
+            i.is_floating_point(),
+            i in t.tensor([4, 5]),
+            3 in t.tensor([4, 5]),
+            [v.item() for v in t.tensor([1.5, 2.5])],
+            x[0].storage_offset(),
+            x[1].storage_offset(),
+            x.is_contiguous(),
+            x.shape == (2, 3, 4),
+            list(x.shape[1:]),
+            list(x.shape + (1,)),
+            f"{t.tensor(1.5):.3f}",
+            np.asarray(x).sum().item(),
+            x.data_ptr() == x.view(-1).data_ptr(),
+            x.data_ptr() == x.clone().data_ptr(),
+            t.tensor(True).item(),
         ]
 
     same(program)
@@ -269,7 +321,11 @@ def _operands(op: Op, t, rng):
     return [t.tensor(rng.uniform(low, high, (2, 3)), requires_grad=True) for low, high in domain]
 
 
-_MANY = [op.name for op in TABLE.values() if op.kind == POINTWISE and op.grad and op.arity > 1 and op.promote != "none" and "f" in op.categories]
+_MANY = [
+    op.name
+    for op in TABLE.values()
+    if op.kind == POINTWISE and op.grad and op.arity > 1 and op.promote != "none" and "f" in op.categories
+]
 
 
 @pytest.mark.parametrize("name", _MANY)

@@ -167,8 +167,13 @@ def test_memory_format():
         y = x.to(memory_format=t.channels_last)
         z = y * 2
         return [
-            list(y.stride()), y.is_contiguous(), y.is_contiguous(memory_format=t.channels_last), list(z.stride()), z,
-            list(z.contiguous().stride()), list(y.clone().stride()),
+            list(y.stride()),
+            y.is_contiguous(),
+            y.is_contiguous(memory_format=t.channels_last),
+            list(z.stride()),
+            z,
+            list(z.contiguous().stride()),
+            list(y.clone().stride()),
         ]
 
     same(program)
@@ -186,8 +191,19 @@ def test_to():
     def program(t):
         x = t.tensor(X)
         return [
-            x.to(t.float32) is x, x.to(t.float64), x.to(t.int64), x.to(t.tensor([1], dtype=t.int8)), x.to(t.float32, copy=True) is x,
-            x.to(dtype=t.bool), x.long(), x.bool(), x.type(), x.type(t.int32), x.type("torch.DoubleTensor"), x.type_as(t.tensor(1)), x.to("cpu"),
+            x.to(t.float32) is x,
+            x.to(t.float64),
+            x.to(t.int64),
+            x.to(t.tensor([1], dtype=t.int8)),
+            x.to(t.float32, copy=True) is x,
+            x.to(dtype=t.bool),
+            x.long(),
+            x.bool(),
+            x.type(),
+            x.type(t.int32),
+            x.type("torch.DoubleTensor"),
+            x.type_as(t.tensor(1)),
+            x.to("cpu"),
         ]
 
     same(program)
@@ -217,7 +233,11 @@ def test_new():
     def program(t):
         x = t.tensor(X, dtype=t.float64)
         return [
-            x.new_zeros(2, 3), x.new_ones((2,), dtype=t.int64), x.new_full((2, 2), 3.5), list(x.new_empty(3, 0).shape), x.new_tensor([1, 2]),
+            x.new_zeros(2, 3),
+            x.new_ones((2,), dtype=t.int64),
+            x.new_full((2, 2), 3.5),
+            list(x.new_empty(3, 0).shape),
+            x.new_tensor([1, 2]),
             x.new_zeros([]),
         ]
 

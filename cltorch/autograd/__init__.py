@@ -1,6 +1,7 @@
 """Automatic differentiation: the graph, the backward pass, grad modes, user functions and their checks.
 
-Floor 5. Imports the engine's floor and below; Tensors are known only by their attributes. `cltorch.autograd` offers PyTorch's names.
+Floor 5. Imports the engine's floor and below; Tensors are known only by their attributes. `cltorch.autograd` offers
+PyTorch's names.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .modes import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 
 __all__ = [
-    "Function", "GradcheckError", "backward", "detect_anomaly", "enable_grad", "functional", "grad", "gradcheck", "gradgradcheck", "graph",
-    "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "set_detect_anomaly", "set_grad_enabled",
+    "Function", "GradcheckError", "backward", "detect_anomaly", "enable_grad", "functional", "grad", "gradcheck",
+    "gradgradcheck", "graph",
+    "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "set_detect_anomaly",
+    "set_grad_enabled",
 ]  # fmt: skip
 
 
@@ -29,7 +32,9 @@ def _gradients(outputs: tuple[Any, ...], given: tuple[Any, ...]) -> list[Any]:
     for i, (out, g) in enumerate(zip(outputs, given)):
         if isinstance(out, graph.GradientEdge):
             if g is None:
-                raise RuntimeError("grad: grad_outputs: got None, wanted a gradient for the output that is a GradientEdge")
+                raise RuntimeError(
+                    "grad: grad_outputs: got None, wanted a gradient for the output that is a GradientEdge"
+                )
             found.append(g)
             continue
         if not out._requires_grad:
@@ -44,7 +49,8 @@ def _gradients(outputs: tuple[Any, ...], given: tuple[Any, ...]) -> list[Any]:
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g._layout.shape != out._layout.shape:
             raise RuntimeError(
-                f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a shape of {out.shape}."
+                f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a shape of "
+                f"{out.shape}."
             )
         else:
             found.append(g)
@@ -108,14 +114,17 @@ def grad(
         materialize_grads: give zeros for an input that was not used.
 
     Raises:
-        RuntimeError: an input requires no gradient, or was not used and neither `allow_unused` nor `materialize_grads` is set.
+        RuntimeError: an input requires no gradient, or was not used and neither `allow_unused` nor `materialize_grads`
+            is set.
 
     >>> x = cltorch.tensor(3.0, requires_grad=True)
     >>> cltorch.autograd.grad(x * x, x)
     (tensor(6.),)
     """
     if materialize_grads and allow_unused is False:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
     outs, ins = _tuple(outputs), _checked(_tuple(inputs))
     given = (None,) * len(outs) if grad_outputs is None else _tuple(grad_outputs)
     keep = create_graph if retain_graph is None else retain_graph
@@ -128,16 +137,29 @@ def grad(
                 found[i] = ins[i].detach().new_zeros(ins[i]._layout.shape)
             elif not allow_unused:
                 raise RuntimeError(
-                    "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this is the "
+                    "One of the differentiated Tensors appears to not have been used in the graph. Set "
+                    "allow_unused=True if this is the "
                     "desired behavior."
                 )
     return tuple(found)
 
 
-def _batched(outs: Any, ins: Any, given: Any, keep: bool, create_graph: bool, allow_unused: Any, materialize: bool) -> tuple[Any, ...]:
+def _batched(
+    outs: Any, ins: Any, given: Any, keep: bool, create_graph: bool, allow_unused: Any, materialize: bool
+) -> tuple[Any, ...]:
     size = given[0]._layout.shape[0]
     rows = [
-        grad(outs, ins, [None if g is None else g[i] for g in given], keep or i < size - 1, create_graph, True, allow_unused, False, materialize)
+        grad(
+            outs,
+            ins,
+            [None if g is None else g[i] for g in given],
+            keep or i < size - 1,
+            create_graph,
+            True,
+            allow_unused,
+            False,
+            materialize,
+        )
         for i in range(size)
     ]
     return tuple(None if column[0] is None else type(column[0]).stack(column) for column in zip(*rows))

@@ -1,7 +1,8 @@
 """Checkpointing: trade compute for memory by recomputing what backward needs.
 
-Floor 5. During forward, saved tensors are replaced by their running numbers; the first one that backward asks for reruns the function under the
-same random state and keeps what it saves this time. random.py registers how the random state is read and set.
+Floor 5. During forward, saved tensors are replaced by their running numbers; the first one that backward asks for
+reruns the function under the same random state and keeps what it saves this time. random.py registers how the random
+state is read and set.
 """
 
 from __future__ import annotations
@@ -27,7 +28,14 @@ def register_random(get_state: Callable[[], Any], set_state: Callable[[Any], Non
 class _Recomputation:
     """One call of checkpoint: how to run the function again, and what it saved when it was."""
 
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], keep_random: bool, context: Callable[[], Any]):
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        keep_random: bool,
+        context: Callable[[], Any],
+    ):
         self.function, self.args, self.kwargs, self.context = function, args, kwargs, context
         self.random = _random[0]() if keep_random and _random else None
         self.facts: list[tuple[Any, Any]] = []
@@ -63,8 +71,10 @@ class _Recomputation:
                 _random[1](before)
         if [(t._layout.shape, t._layout.dtype) for t in found] != self.facts:
             raise CheckpointError(
-                "torch.utils.checkpoint: A different number of tensors was saved during the original forward and recomputation, or their shapes or "
-                f"dtypes differ.\nNumber of tensors saved during forward: {len(self.facts)}\nNumber of tensors saved during recomputation: {len(found)}"
+                "torch.utils.checkpoint: A different number of tensors was saved during the original forward and "
+                "recomputation, or their shapes or "
+                f"dtypes differ.\nNumber of tensors saved during forward: {len(self.facts)}\nNumber of tensors saved "
+                f"during recomputation: {len(found)}"
             )
         self.saved = dict(enumerate(found))
 
@@ -73,7 +83,10 @@ def checkpoint(
     function: Callable[..., Any],
     *args: Any,
     use_reentrant: bool | None = None,
-    context_fn: Callable[[], tuple[AbstractContextManager, AbstractContextManager]] = lambda: (nullcontext(), nullcontext()),
+    context_fn: Callable[[], tuple[AbstractContextManager, AbstractContextManager]] = lambda: (
+        nullcontext(),
+        nullcontext(),
+    ),
     determinism_check: str = "default",
     debug: bool = False,
     early_stop: bool = True,
@@ -98,7 +111,14 @@ def checkpoint(
         return function(*args, **kwargs)
 
 
-def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, preserve_rng_state: bool = True, **kwargs: Any) -> Any:
+def checkpoint_sequential(
+    functions: Any,
+    segments: int,
+    input: Any,
+    use_reentrant: bool | None = None,
+    preserve_rng_state: bool = True,
+    **kwargs: Any,
+) -> Any:
     """A sequence of functions in `segments` parts, all but the last checkpointed.
 
     Args:
@@ -107,7 +127,9 @@ def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentra
     """
     if kwargs:
         raise ValueError(f"Unexpected keyword arguments: {','.join(kwargs)}")
-    every: Sequence[Callable[..., Any]] = list(functions.children()) if hasattr(functions, "children") else list(functions)
+    every: Sequence[Callable[..., Any]] = (
+        list(functions.children()) if hasattr(functions, "children") else list(functions)
+    )
     size = len(every) // segments
 
     def run(part: Iterable[Callable[..., Any]]) -> Callable[[Any], Any]:
@@ -122,7 +144,8 @@ def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentra
 
     at = 0
     for _ in range(segments - 1):
-        input = checkpoint(run(every[at : at + size]), input, use_reentrant=use_reentrant, preserve_rng_state=preserve_rng_state)
+        input = checkpoint(
+            run(every[at : at + size]), input, use_reentrant=use_reentrant, preserve_rng_state=preserve_rng_state
+        )
         at += size
     return run(every[at:])(input)
-

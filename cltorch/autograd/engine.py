@@ -1,7 +1,8 @@
 """The backward pass: walks the graph from outputs to leaves.
 
-Floor 5. Nodes run in decreasing order of their sequence numbers, so a node runs after all that use its outputs; no recursion, no dependency
-counting. Gradients are computed with ordinary Tensor operations, which are recorded like any others: with `create_graph` they carry a graph too.
+Floor 5. Nodes run in decreasing order of their sequence numbers, so a node runs after all that use its outputs; no
+recursion, no dependency counting. Gradients are computed with ordinary Tensor operations, which are recorded like any
+others: with `create_graph` they carry a graph too.
 """
 
 from __future__ import annotations
@@ -39,7 +40,12 @@ def run(
 
 
 def _run(
-    roots: Sequence[Any], gradients: Sequence[Any], keep_graph: bool, create_graph: bool, wanted: Sequence[Any] | None, accumulate: bool
+    roots: Sequence[Any],
+    gradients: Sequence[Any],
+    keep_graph: bool,
+    create_graph: bool,
+    wanted: Sequence[Any] | None,
+    accumulate: bool,
 ) -> list[Any]:
     heap: list[tuple[int, Node]] = []
     waiting: dict[Node, list[Any]] = {}
@@ -106,7 +112,12 @@ def _run(
 
 
 def _finish(
-    wanted: Sequence[Any], places: list[tuple[Any, int]], leaves: dict[int, list[Any]], captured: dict, create_graph: bool, accumulate: bool
+    wanted: Sequence[Any],
+    places: list[tuple[Any, int]],
+    leaves: dict[int, list[Any]],
+    captured: dict,
+    create_graph: bool,
+    accumulate: bool,
 ) -> list[Any]:
     found: list[Any] = []
     for leaf in leaves.values():
@@ -213,7 +224,8 @@ _TENSOR, _STORAGE = _references_of_unshared()
 
 
 def _accumulate(entry: list[Any], create_graph: bool) -> None:
-    """Add to a leaf's `.grad`, given [leaf, gradient]. A fresh gradient becomes `.grad` itself if nobody else holds it or its memory."""
+    """Add to a leaf's `.grad`, given [leaf, gradient]. A fresh gradient becomes `.grad` itself if nobody else holds it
+    or its memory."""
     gradient = entry.pop()
     leaf = entry[0]
     have = leaf.grad
@@ -222,9 +234,16 @@ def _accumulate(entry: list[Any], create_graph: bool) -> None:
             leaf._set_grad(gradient)
         else:
             storage = gradient._storage
-            unshared = getrefcount(gradient) <= _TENSOR and getrefcount(storage) <= _STORAGE + (1 if storage.pending else 0)
+            unshared = getrefcount(gradient) <= _TENSOR and getrefcount(storage) <= _STORAGE + (
+                1 if storage.pending else 0
+            )
             lay = gradient._layout
-            if unshared and lay.stride == leaf._layout.stride and lay.nbytes == storage.nbytes and gradient._extra is None:
+            if (
+                unshared
+                and lay.stride == leaf._layout.stride
+                and lay.nbytes == storage.nbytes
+                and gradient._extra is None
+            ):
                 leaf._set_grad(gradient.detach() if gradient._requires_grad else gradient)
             else:
                 leaf._set_grad(gradient.detach().clone())

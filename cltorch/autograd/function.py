@@ -13,7 +13,8 @@ from .modes import no_grad, state
 
 
 class FunctionCtx:
-    """What `forward` and `backward` share. In backward it is the node itself in PyTorch; here it belongs to the node."""
+    """What `forward` and `backward` share. In backward it is the node itself in PyTorch; here it belongs to the
+    node."""
 
     def __init__(self, name: str, needs: tuple[bool, ...]):
         self._name = name
@@ -29,7 +30,9 @@ class FunctionCtx:
         """Keep tensors (or None) for backward; changing one in place afterwards is then an error."""
         for t in tensors:
             if t is not None and not hasattr(t, "_storage"):
-                raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(t).__name__}")
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument is of type {type(t).__name__}"
+                )
         self._to_save = tensors
 
     def save_for_forward(self, *tensors: Any) -> None:
@@ -78,7 +81,8 @@ class FunctionNode(Node):
             found = found[:wanted]
         if len(found) != wanted:
             raise RuntimeError(
-                f"function {self.name()} returned an incorrect number of gradients (expected {wanted}, got {len(found)})"
+                f"function {self.name()} returned an incorrect number of gradients (expected {wanted}, got "
+                f"{len(found)})"
             )
         return tuple(self._checked(i, g, target) for i, (g, target) in enumerate(zip(found, self.targets)))
 
@@ -86,14 +90,18 @@ class FunctionNode(Node):
         if g is None or target is None:
             return None
         if not hasattr(g, "_storage"):
-            raise RuntimeError(f"function {self.name()} returned a gradient of type {type(g).__name__} at index {i}, wanted a Tensor or None")
+            raise RuntimeError(
+                f"function {self.name()} returned a gradient of type {type(g).__name__} at index {i}, wanted a Tensor "
+                f"or None"
+            )
         shape, dtype = self.operands[i]
         if g._layout.shape != shape:
             try:
                 g = g.sum_to_size(shape)
             except RuntimeError:
                 raise RuntimeError(
-                    f"Function {self.name()} returned an invalid gradient at index {i} - got {list(g._layout.shape)} but expected shape "
+                    f"Function {self.name()} returned an invalid gradient at index {i} - got {list(g._layout.shape)} "
+                    f"but expected shape "
                     f"compatible with {list(shape)}"
                 ) from None
         return g if g._layout.dtype is dtype else g.to(dtype)
@@ -132,7 +140,8 @@ class Function:
 
     def __init__(self, *args: Any, **kwargs: Any):
         raise RuntimeError(
-            f"{type(self).__name__} should not be instantiated. Methods on autograd functions are all static, so you should invoke them on the "
+            f"{type(self).__name__} should not be instantiated. Methods on autograd functions are all static, so you "
+            f"should invoke them on the "
             "class itself. Instantiating an autograd function is not supported; call .apply() of the class."
         )
 
@@ -147,7 +156,8 @@ class Function:
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward mode AD."
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
+            "backward mode AD."
         )
 
     @classmethod
@@ -179,7 +189,11 @@ class Function:
             places = {id(o): i for i, o in enumerate(outputs)}
             ctx._node = node
             ctx._saved = tuple(
-                None if t is None else Saved(finished[places[id(t)]], places[id(t)]) if _is_output(t, places, tensors) else Saved(t)
+                None
+                if t is None
+                else Saved(finished[places[id(t)]], places[id(t)])
+                if _is_output(t, places, tensors)
+                else Saved(t)
                 for t in ctx._to_save
             )
             ctx._to_save = ()
@@ -191,8 +205,11 @@ def _is_output(t: Any, places: dict[int, int], tensors: list[Any]) -> bool:
     return id(t) in places and not any(t is given for given in tensors)
 
 
-def _outputs(ctx: FunctionCtx, node: FunctionNode, outputs: tuple[Any, ...], tensors: list[Any], record: bool) -> list[Any]:
-    """Give the outputs their history: fresh ones the node, dirty inputs a new one, returned inputs become views of themselves."""
+def _outputs(
+    ctx: FunctionCtx, node: FunctionNode, outputs: tuple[Any, ...], tensors: list[Any], record: bool
+) -> list[Any]:
+    """Give the outputs their history: fresh ones the node, dirty inputs a new one, returned inputs become views of
+    themselves."""
     dirty = {id(t) for t in ctx._dirty}
     plain = {id(t) for t in ctx._non_differentiable}
     makers: list[Callable[[], Any] | None] = []
@@ -233,13 +250,16 @@ def _zeros_like(t: Any) -> Callable[[], Any]:
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorates a Function's backward that is not differentiable itself: a second derivative raises instead of being wrong."""
+    """Decorates a Function's backward that is not differentiable itself: a second derivative raises instead of being
+    wrong."""
 
     def wrapped(ctx: Any, *grads: Any) -> Any:
         with no_grad():
             found = backward(ctx, *grads)
-        if not state.grad or not any(getattr(g, "_requires_grad", False) for g in grads) and not any(
-            getattr(t, "_requires_grad", False) for t in ctx.saved_tensors if t is not None
+        if (
+            not state.grad
+            or not any(getattr(g, "_requires_grad", False) for g in grads)
+            and not any(getattr(t, "_requires_grad", False) for t in ctx.saved_tensors if t is not None)
         ):
             return found
         single = not isinstance(found, tuple)

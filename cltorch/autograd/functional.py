@@ -23,14 +23,18 @@ def _zeros(t: Any) -> Any:
     return t.detach().new_zeros(t._layout.shape)
 
 
-def _gradients(outputs: tuple[Any, ...], inputs: tuple[Any, ...], given: tuple[Any, ...], create_graph: bool, strict: bool = False) -> list[Any]:
+def _gradients(
+    outputs: tuple[Any, ...], inputs: tuple[Any, ...], given: tuple[Any, ...], create_graph: bool, strict: bool = False
+) -> list[Any]:
     pairs = [(o, g) for o, g in zip(outputs, given) if o._requires_grad]
     if not pairs:
         found: list[Any] = [None] * len(inputs)
     else:
         found = engine.run([o for o, _ in pairs], [g for _, g in pairs], True, create_graph, inputs, accumulate=False)
     if strict and any(g is None for g in found):
-        raise RuntimeError("functional: strict: an output is independent of an input, so that its gradient is always zero")
+        raise RuntimeError(
+            "functional: strict: an output is independent of an input, so that its gradient is always zero"
+        )
     return [_zeros(t) if g is None else g for g, t in zip(found, inputs)]
 
 
@@ -39,8 +43,16 @@ def _called(func: Callable[..., Any], inputs: tuple[Any, ...]) -> tuple[tuple[An
     return (out, True) if isinstance(out, tuple) else ((out,), False)
 
 
-def jacobian(func: Callable[..., Any], inputs: Any, create_graph: bool = False, strict: bool = False, vectorize: bool = False, strategy: str = "reverse-mode") -> Any:
-    """d func_i / d input_j, of shape output shape + input shape; nested tuples where there are several outputs or inputs.
+def jacobian(
+    func: Callable[..., Any],
+    inputs: Any,
+    create_graph: bool = False,
+    strict: bool = False,
+    vectorize: bool = False,
+    strategy: str = "reverse-mode",
+) -> Any:
+    """d func_i / d input_j, of shape output shape + input shape; nested tuples where there are several outputs or
+    inputs.
 
     >>> cltorch.autograd.functional.jacobian(lambda x: x * x, cltorch.tensor([1.0, 2.0]))
     tensor([[2., 0.],
@@ -62,7 +74,9 @@ def jacobian(func: Callable[..., Any], inputs: Any, create_graph: bool = False, 
                     column.append(g)
             rows.append(
                 tuple(
-                    type(t).stack(column).reshape(shape + t._layout.shape) if column else t.new_zeros(shape + t._layout.shape)
+                    type(t).stack(column).reshape(shape + t._layout.shape)
+                    if column
+                    else t.new_zeros(shape + t._layout.shape)
                     for column, t in zip(columns, ins)
                 )
             )
@@ -70,7 +84,14 @@ def jacobian(func: Callable[..., Any], inputs: Any, create_graph: bool = False, 
     return found if many else found[0]
 
 
-def hessian(func: Callable[..., Any], inputs: Any, create_graph: bool = False, strict: bool = False, vectorize: bool = False, outer_jacobian_strategy: str = "reverse-mode") -> Any:
+def hessian(
+    func: Callable[..., Any],
+    inputs: Any,
+    create_graph: bool = False,
+    strict: bool = False,
+    vectorize: bool = False,
+    outer_jacobian_strategy: str = "reverse-mode",
+) -> Any:
     """The second derivatives of a scalar function.
 
     >>> cltorch.autograd.functional.hessian(lambda x: (x * x * x).sum(), cltorch.tensor([1.0, 2.0]))
@@ -87,7 +108,9 @@ def hessian(func: Callable[..., Any], inputs: Any, create_graph: bool = False, s
     return found if several else found[0][0]
 
 
-def vjp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple[Any, Any]:
+def vjp(
+    func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
     """(outputs, v times Jacobian)."""
     several = isinstance(inputs, tuple)
     with enable_grad():
@@ -99,7 +122,9 @@ def vjp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
     return (shown if many else shown[0]), (found if several else found[0])
 
 
-def jvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple[Any, Any]:
+def jvp(
+    func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
     """(outputs, Jacobian times v), by differentiating the vjp with respect to its vector."""
     with enable_grad():
         ins = _prepared(inputs, create_graph)
@@ -112,7 +137,9 @@ def jvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
     return (shown if many else shown[0]), (found if many else found[0])
 
 
-def vhp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple[Any, Any]:
+def vhp(
+    func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
     """(output, v times Hessian) of a scalar function."""
     several = isinstance(inputs, tuple)
     with enable_grad():
@@ -129,11 +156,15 @@ hvp = vhp  # the Hessian is symmetric
 def _vector(v: Any, like: tuple[Any, ...]) -> tuple[Any, ...]:
     if v is None:
         if len(like) != 1 or like[0]._layout.numel != 1:
-            raise RuntimeError("functional: v: The vector v can only be None if the function has one output or input with a single element")
+            raise RuntimeError(
+                "functional: v: The vector v can only be None if the function has one output or input with a single "
+                "element"
+            )
         return (like[0].detach().new_ones(like[0]._layout.shape),)
     given = v if isinstance(v, tuple) else (v,)
     for i, (g, t) in enumerate(zip(given, like)):
         if g._layout.shape != t._layout.shape:
-            raise RuntimeError(f"functional: v: entry {i} has size {list(g._layout.shape)}, wanted {list(t._layout.shape)}")
+            raise RuntimeError(
+                f"functional: v: entry {i} has size {list(g._layout.shape)}, wanted {list(t._layout.shape)}"
+            )
     return given
-

@@ -1,6 +1,7 @@
 """Checks gradients against finite differences.
 
-Floor 5. Every element of every floating input is moved by `eps`; the differences must agree with what backward gives. For double precision.
+Floor 5. Every element of every floating input is moved by `eps`; the differences must agree with what backward gives.
+For double precision.
 """
 
 from __future__ import annotations
@@ -30,17 +31,24 @@ def _floating(t: Any) -> bool:
 def _checked_inputs(inputs: tuple[Any, ...], raise_exception: bool) -> None:
     wanted = [t for t in inputs if hasattr(t, "_storage") and t.requires_grad]
     if not wanted:
-        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True.")
+        raise ValueError(
+            "gradcheck expects at least one input tensor to require gradient, but none of the them have "
+            "requires_grad=True."
+        )
     for i, t in enumerate(inputs):
         if hasattr(t, "_storage") and t.requires_grad:
             if t._layout.dtype.name != "float64":
                 warnings.warn(
-                    f"Input #{i} requires gradient and is not a double precision floating point. This check will likely fail if all the inputs are "
+                    f"Input #{i} requires gradient and is not a double precision floating point. This check will "
+                    f"likely fail if all the inputs are "
                     "not of double precision floating point.",
                     stacklevel=3,
                 )
             if any(s == 0 and n > 1 for s, n in zip(t._layout.stride, t._layout.shape)):
-                raise RuntimeError(f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are non-overlapping.")
+                raise RuntimeError(
+                    f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are "
+                    f"non-overlapping."
+                )
 
 
 def _evaluate(func: Callable[..., Any], inputs: tuple[Any, ...]) -> list[Any]:
@@ -69,7 +77,9 @@ def _numeric(func: Callable[..., Any], inputs: tuple[Any, ...], k: int, eps: flo
     return [np.stack(rows) for rows in zip(*columns)]
 
 
-def _analytic(func: Callable[..., Any], inputs: tuple[Any, ...], wanted: Sequence[int], fast: bool = False) -> list[list[np.ndarray]]:
+def _analytic(
+    func: Callable[..., Any], inputs: tuple[Any, ...], wanted: Sequence[int], fast: bool = False
+) -> list[list[np.ndarray]]:
     """Per output, per wanted input: the Jacobian from backward, (input elements, output elements)."""
     found: list[list[np.ndarray]] = []
     with enable_grad():
@@ -87,10 +97,14 @@ def _analytic(func: Callable[..., Any], inputs: tuple[Any, ...], wanted: Sequenc
                         if grad is not None:
                             if grad._layout.shape != inputs[k]._layout.shape:
                                 raise GradcheckError(
-                                    f"Analytical gradient has incorrect size: got {list(grad._layout.shape)}, wanted {list(inputs[k]._layout.shape)}"
+                                    f"Analytical gradient has incorrect size: got {list(grad._layout.shape)}, wanted "
+                                    f"{list(inputs[k]._layout.shape)}"
                                 )
                             if grad._layout.dtype is not inputs[k]._layout.dtype:
-                                raise GradcheckError(f"Analytical gradient has incorrect dtype: got {grad.dtype}, wanted {inputs[k].dtype}")
+                                raise GradcheckError(
+                                    f"Analytical gradient has incorrect dtype: got {grad.dtype}, wanted "
+                                    f"{inputs[k].dtype}"
+                                )
                             jacobian[:, i] = grad.detach().numpy().reshape(-1)
             found.append(jacobians)
     return found
@@ -138,7 +152,15 @@ def gradcheck(
         return False
 
 
-def _check(func: Callable[..., Any], inputs: tuple[Any, ...], eps: float, atol: float, rtol: float, nondet_tol: float, raise_exception: bool) -> bool:
+def _check(
+    func: Callable[..., Any],
+    inputs: tuple[Any, ...],
+    eps: float,
+    atol: float,
+    rtol: float,
+    nondet_tol: float,
+    raise_exception: bool,
+) -> bool:
     _checked_inputs(inputs, raise_exception)
     wanted = [k for k, t in enumerate(inputs) if hasattr(t, "_storage") and t.requires_grad]
     analytic = _analytic(func, inputs, wanted)
@@ -147,15 +169,18 @@ def _check(func: Callable[..., Any], inputs: tuple[Any, ...], eps: float, atol: 
         for k, a, b in zip(wanted, one, two):
             if a.size and np.nanmax(np.abs(a - b)) > nondet_tol:
                 raise GradcheckError(
-                    f"Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives different values, although "
-                    f"analytical gradient matches numerical gradient. The tolerance for nondeterminism was {nondet_tol}. (output {i}, input {k})"
+                    f"Backward is not reentrant, i.e., running backward with same input and grad_output multiple "
+                    f"times gives different values, although "
+                    f"analytical gradient matches numerical gradient. The tolerance for nondeterminism was "
+                    f"{nondet_tol}. (output {i}, input {k})"
                 )
     for place, k in enumerate(wanted):
         for i, numeric in enumerate(_numeric(func, inputs, k, eps)):
             found = analytic[i][place]
             if not np.allclose(found, numeric, rtol=rtol, atol=atol, equal_nan=True):
                 raise GradcheckError(
-                    f"Jacobian mismatch for output {i} with respect to input {k},\nnumerical:{numeric}\nanalytical:{found}\n"
+                    f"Jacobian mismatch for output {i} with respect to input "
+                    f"{k},\nnumerical:{numeric}\nanalytical:{found}\n"
                 )
     return True
 
@@ -189,7 +214,10 @@ def gradgradcheck(
         outputs = _evaluate(func, given)
     if grad_outputs is None:
         generator = np.random.default_rng(0)
-        grads = tuple(o.detach().new_tensor(generator.uniform(-1, 1, o._layout.shape), dtype=o.dtype).requires_grad_() for o in outputs)
+        grads = tuple(
+            o.detach().new_tensor(generator.uniform(-1, 1, o._layout.shape), dtype=o.dtype).requires_grad_()
+            for o in outputs
+        )
     else:
         grads = tuple(g.detach().clone().requires_grad_() for g in _tensors(grad_outputs))
     count = len(given)
@@ -205,4 +233,6 @@ def gradgradcheck(
             found = engine.run([o for o, _ in pairs], [g for _, g in pairs], True, True, wanted, accumulate=False)
         return tuple(g for g in found if g is not None)
 
-    return gradcheck(gradients, given + grads, eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception, nondet_tol=nondet_tol)
+    return gradcheck(
+        gradients, given + grads, eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception, nondet_tol=nondet_tol
+    )

@@ -1,8 +1,9 @@
 """The graph: nodes made by recorded operations, the values they save for backward, and hooks.
 
-Floor 5. Knows no kernels, and Tensors only by their attributes (`_storage`, `_layout`, `_node`, `_requires_grad`, `_output_number`); tensor.py
-registers how one is made. An edge is a pair (target, slot): the target is the Node that made an operand and the slot which of its
-outputs, or the target is the leaf Tensor itself, into whose `.grad` the gradient goes; None where no gradient is wanted.
+Floor 5. Knows no kernels, and Tensors only by their attributes (`_storage`, `_layout`, `_node`, `_requires_grad`,
+`_output_number`); tensor.py registers how one is made. An edge is a pair (target, slot): the target is the Node that
+made an operand and the slot which of its outputs, or the target is the leaf Tensor itself, into whose `.grad` the
+gradient goes; None where no gradient is wanted.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ __all__ = ["Node", "RemovableHandle", "saved_tensors_hooks", "save_on_cpu", "get
 sequence_numbers = count(1)
 
 SECOND_TIME = (
-    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). Saved "
-    "intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to "
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
+    "been freed). Saved "
+    "intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
+    "retain_graph=True if you need to "
     "backward through the graph a second time or if you need to access saved tensors after calling backward."
 )
 
@@ -111,7 +114,8 @@ class Node:
         return self.extras.metadata
 
     def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """`hook(grad_inputs, grad_outputs)` runs after the node; what it returns replaces the gradients of its inputs."""
+        """`hook(grad_inputs, grad_outputs)` runs after the node; what it returns replaces the gradients of its
+        inputs."""
         return add_hook(self.extras.hooks, hook)
 
     def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
@@ -141,7 +145,8 @@ class AccumulateGrad:
         return hash(id(self.variable))
 
     def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """`hook(grad_inputs, grad_outputs)` runs after the gradient was accumulated; both tuples are empty or hold it."""
+        """`hook(grad_inputs, grad_outputs)` runs after the gradient was accumulated; both tuples are empty or hold
+        it."""
         return self.variable.register_post_accumulate_grad_hook(lambda variable: hook((), (variable.grad,)))
 
     def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
@@ -198,7 +203,9 @@ class Saved:
             return self.unpack(self.packed)
         t = self.tensor
         if t._storage.version != self.version:
-            raise modified(t, self.version, node if self.slot >= 0 else t._node, self.slot if self.slot >= 0 else t._output_number)
+            raise modified(
+                t, self.version, node if self.slot >= 0 else t._node, self.slot if self.slot >= 0 else t._output_number
+            )
         if self.slot < 0:
             return t
         return _make_tensor[0](t._storage, t._layout, True, node, self.slot)
@@ -208,7 +215,8 @@ def refuse_inference(tensor: Any) -> None:
     """Raise RuntimeError if `tensor` was made in inference mode: it has no version that could be checked."""
     if tensor._extra is not None and tensor._extra.inference:
         raise RuntimeError(
-            "Inference tensors cannot be saved for backward. To work around you can make a clone to get a normal tensor and use it in autograd."
+            "Inference tensors cannot be saved for backward. To work around you can make a clone to get a normal "
+            "tensor and use it in autograd."
         )
 
 
@@ -217,7 +225,8 @@ def modified(tensor: Any, expected: int, node: Any, slot: int) -> RuntimeError:
     made_by = f", which is output {slot} of {node.name()}," if isinstance(node, Node) else ""
     return RuntimeError(
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"[{tensor.type()} {list(tensor._layout.shape)}]{made_by} is at version {tensor._storage.version}; expected version "
+        f"[{tensor.type()} {list(tensor._layout.shape)}]{made_by} is at version {tensor._storage.version}; expected "
+        f"version "
         f"{expected} instead. Hint: save a clone() of it before the inplace operation."
     )
 
@@ -234,8 +243,8 @@ _FREED: Any = "freed"
 class OpNode(Node):
     """The node of an operation of the table.
 
-    `plan` is dispatch's: `op`, `attrs`, `shapes` (per operand), `reduces` (an operand was broadcast). `inputs` holds, per
-    operand, the saved tensor, a number, or MISSING; `versions` the storages' versions when they were saved.
+    `plan` is dispatch's: `op`, `attrs`, `shapes` (per operand), `reduces` (an operand was broadcast). `inputs` holds,
+    per operand, the saved tensor, a number, or MISSING; `versions` the storages' versions when they were saved.
     """
 
     __slots__ = ("plan", "inputs", "versions", "out")
@@ -273,10 +282,12 @@ class OpNode(Node):
         if type(found) is not tuple:
             found = tuple(found) if isinstance(found, list) else (found,)
         if plan.reduces:
-            found = tuple([
-                g if g is None or not need or g._layout.shape == shape else g.sum_to_size(shape)
-                for g, need, shape in zip(found, needs, plan.shapes)
-            ])
+            found = tuple(
+                [
+                    g if g is None or not need or g._layout.shape == shape else g.sum_to_size(shape)
+                    for g, need, shape in zip(found, needs, plan.shapes)
+                ]
+            )
         return found
 
     def release(self) -> None:
@@ -285,7 +296,7 @@ class OpNode(Node):
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_saved_"):
-            return self._saved(name[len("_saved_"):])
+            return self._saved(name[len("_saved_") :])
         raise AttributeError(name)
 
     def _saved(self, name: str) -> Any:
@@ -308,7 +319,8 @@ class WideOpNode(OpNode):
 
 
 class CallNode(Node):
-    """A node whose backward is a function: `function(grad) -> gradient of the one operand`, written with Tensor methods."""
+    """A node whose backward is a function: `function(grad) -> gradient of the one operand`, written with Tensor
+    methods."""
 
     __slots__ = ("function", "label")
 

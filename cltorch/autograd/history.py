@@ -1,7 +1,8 @@
 """How in-place operations change history: of the tensor, of its base, of the other views of that base.
 
-Floor 5. A view keeps its root `_base`; the base keeps weak references to its views. After an in-place operation on a view, the base's new
-history is a CopySlices node (the operation seen from the base), and each living view's history is "a view of the new base".
+Floor 5. A view keeps its root `_base`; the base keeps weak references to its views. After an in-place operation on a
+view, the base's new history is a CopySlices node (the operation seen from the base), and each living view's history
+is "a view of the new base".
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def check_in_place(op: str, t: Any, gradient: bool) -> None:
     extra = t._extra
     if extra is not None and extra.inference and not state.inference:
         raise RuntimeError(
-            f"{op}: Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal tensor "
+            f"{op}: Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to "
+            f"get a normal tensor "
             "before doing inplace update."
         )
     base = t._base
@@ -38,18 +40,25 @@ def check_in_place(op: str, t: Any, gradient: bool) -> None:
         raise RuntimeError(f"{op}: a leaf Variable that requires grad is being used in an in-place operation.")
     if base is not None:
         if base._requires_grad and base._node is None and (extra is None or not extra.kind):
-            raise RuntimeError(f"{op}: a view of a leaf Variable that requires grad is being used in an in-place operation.")
+            raise RuntimeError(
+                f"{op}: a view of a leaf Variable that requires grad is being used in an in-place operation."
+            )
         if extra is not None and extra.kind == "no_grad":
             raise RuntimeError(
-                f"{op}: A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use case is "
-                "ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace either both "
-                "inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked)."
+                f"{op}: A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+                f"Given that this use case is "
+                "ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and "
+                "the inplace either both "
+                "inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if you want "
+                "the inplace to be tracked)."
             )
         if extra is not None and extra.kind == "multiple":
             name = t._node.name() if t._node is not None else "a function"
             raise RuntimeError(
-                f"{op}: Output {t._output_number} of {name} is a view and is being modified inplace. This view is the output of a function that "
-                "returns multiple views. Such functions do not allow the output views to be modified inplace. You should replace the inplace "
+                f"{op}: Output {t._output_number} of {name} is a view and is being modified inplace. This view is the "
+                f"output of a function that "
+                "returns multiple views. Such functions do not allow the output views to be modified inplace. You "
+                "should replace the inplace "
                 "operation by an out-of-place one."
             )
 
@@ -75,7 +84,11 @@ def refresh(base: Any) -> None:
         return
     for reference in extra.views:
         view = reference()
-        if view is None or view._storage is not base._storage or (view._extra is not None and view._extra.kind == "no_grad"):
+        if (
+            view is None
+            or view._storage is not base._storage
+            or (view._extra is not None and view._extra.kind == "no_grad")
+        ):
             continue
         node = ViewOfBase(base, view._layout)
         _move_retain(view, node, 0)
@@ -129,7 +142,8 @@ class ViewOfBase(Node):
 
 
 class CopySlices(Node):
-    """An in-place operation on a view, seen from the base: edges are the base's old history, then the operation's other operands."""
+    """An in-place operation on a view, seen from the base: edges are the base's old history, then the operation's
+    other operands."""
 
     __slots__ = ("base", "view", "inner", "output_number")
 

@@ -1,7 +1,7 @@
 """Grad modes: whether operations record a graph, per thread.
 
-Floor 5. `state.grad` is what dispatch asks; `counts.special` tells it that some thread has inference mode or saved-tensor hooks on, so
-that the usual path pays one look-up for both.
+Floor 5. `state.grad` is what dispatch asks; `counts.special` tells it that some thread has inference mode or saved-
+tensor hooks on, so that the usual path pays one look-up for both.
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ class enable_grad(_Mode):
 
 
 class set_grad_enabled(_Mode):
-    """Turn recording on or off: as a call from here on, as a context manager within it, as a decorator in the function."""
+    """Turn recording on or off: as a call from here on, as a context manager within it, as a decorator in the
+    function."""
 
     def __init__(self, mode: bool):
         self.mode = bool(mode)
@@ -185,7 +186,8 @@ class inference_mode(_Mode):
 
 
 class saved_tensors_hooks:
-    """Within it, `pack(tensor)` is kept for backward instead of the tensor, and `unpack` of it gives the tensor back."""
+    """Within it, `pack(tensor)` is kept for backward instead of the tensor, and `unpack` of it gives the tensor
+    back."""
 
     def __init__(self, pack_hook: Callable[[Any], Any], unpack_hook: Callable[[Any], Any]):
         self.pair = (pack_hook, unpack_hook)

@@ -1,8 +1,9 @@
 """Which saved values does a gradient need? Found by running it once on objects that only remember what they came from.
 
-Floor 5. A gradient of the table computes all operands' gradients; where only some are wanted (`x * constant`), keeping everything in `saves`
-would hold memory for nothing and raise version errors that PyTorch does not raise. `needed` runs the gradient on Probes; at run time
-MISSING, a Probe too, stands for what was not kept, and whatever is computed from it is MISSING and thrown away.
+Floor 5. A gradient of the table computes all operands' gradients; where only some are wanted (`x * constant`),
+keeping everything in `saves` would hold memory for nothing and raise version errors that PyTorch does not raise.
+`needed` runs the gradient on Probes; at run time MISSING, a Probe too, stands for what was not kept, and whatever is
+computed from it is MISSING and thrown away.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def _operator(self: Probe, *others: Any) -> Probe:
 
 
 for _name in (
-    "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul rmatmul and rand or ror xor rxor lshift rlshift "
+    "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul rmatmul and rand or ror "
+    "xor rxor lshift rlshift "
     "rshift rrshift neg pos abs invert eq ne lt le gt ge getitem"
 ).split():
     setattr(Probe, f"__{_name}__", _operator)
@@ -87,9 +89,7 @@ def needed(grad: Callable[..., Any], ctx: Any, saves: tuple, outputs: int, shape
 
     `ctx` is filled with Probes here; it comes with `attrs`, `needs` and `shapes`.
     """
-    ctx.inputs = tuple(
-        Probe(frozenset((i,)), s, dtype) if i in saves else MISSING for i, s in enumerate(ctx.shapes)
-    )
+    ctx.inputs = tuple(Probe(frozenset((i,)), s, dtype) if i in saves else MISSING for i, s in enumerate(ctx.shapes))
     out = Probe(frozenset(("out",)), shape, dtype)
     ctx.out = None if "out" not in saves else out if outputs == 1 else (out,) * outputs
     try:

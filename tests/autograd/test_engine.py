@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import cltorch
-
 from tests.oracle import same, same_error
 
 A = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]], dtype=np.float32)
@@ -305,8 +304,16 @@ def test_leaf_facts():
         a = leaf(t)
         b, c = a * 2, t.tensor(A)
         return [
-            a.is_leaf, b.is_leaf, c.is_leaf, a.grad_fn is None, b.requires_grad, (c * 2).requires_grad, b.detach().requires_grad, a.grad,
-            (a == 0).requires_grad, a.sign().requires_grad,
+            a.is_leaf,
+            b.is_leaf,
+            c.is_leaf,
+            a.grad_fn is None,
+            b.requires_grad,
+            (c * 2).requires_grad,
+            b.detach().requires_grad,
+            a.grad,
+            (a == 0).requires_grad,
+            a.sign().requires_grad,
         ]
 
     same(program)

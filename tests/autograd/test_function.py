@@ -9,7 +9,6 @@ import torch.utils.checkpoint
 
 import cltorch
 from cltorch.autograd.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
-
 from tests.oracle import same, same_error
 
 A = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]], dtype=np.float32)

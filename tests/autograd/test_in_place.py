@@ -318,7 +318,15 @@ def test_inference_mode():
             v = y[0]
             y.add_(1)
             enabled = [t.is_grad_enabled(), t.is_inference_mode_enabled()]
-        return [y, y.is_inference(), v.is_inference(), y.clone().is_inference(), a.is_inference(), *enabled, t.is_grad_enabled()]
+        return [
+            y,
+            y.is_inference(),
+            v.is_inference(),
+            y.clone().is_inference(),
+            a.is_inference(),
+            *enabled,
+            t.is_grad_enabled(),
+        ]
 
     same(program)
 
