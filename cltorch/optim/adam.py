@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from math import sqrt
 from typing import Any
 
+from ..direct import update
 from ..functions.creation import zeros_like
 from ..ops.pointwise import MAXIMUM
 from ..ops.updates import SCALED_STEP, WEIGHTED, WEIGHTED_SQUARE
 from ..tensor import Tensor
 from .optimizer import Optimizer, check_range, number
-from .update import update
 
 
 class Adam(Optimizer):

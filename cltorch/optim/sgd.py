@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..direct import update
 from ..ops.pointwise import ADD_SCALED
 from ..ops.updates import WEIGHTED
 from ..tensor import Tensor
 from .optimizer import Optimizer, check_range, number
-from .update import update
 
 
 class SGD(Optimizer):

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ...autograd.modes import state
+from ...direct import run, transposed
 from ...functions.linear import linear as _checked
+from ...functions.nodes import give_backward
 from ...ops.contraction import MATMUL
 from ...ops.pointwise import ADD
 from ...ops.reductions import SUM
 from ...tensor import Tensor
-from .direct import give_backward, run, state, transposed
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...autograd.modes import state
+from ...direct import run
 from ...dispatch import apply
+from ...functions.nodes import give_backward
 from ...ops import contraction as records
 from ...ops.pointwise import ADD
 from ...ops.reductions import SUM
-from ...tensor import Tensor
-from .direct import give_backward, layout, make, run, state
+from ...shapes import layout
+from ...tensor import Tensor, make
 from .padding import pad
 
 Size = int | Sequence[int]

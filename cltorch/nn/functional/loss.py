@@ -12,9 +12,16 @@ from functools import lru_cache
 from typing import Any
 
 from ... import dtypes
-from ...autograd import Function, is_grad_enabled
+from ...autograd import Function
+from ...autograd.modes import state
+from ...direct import run
+from ...dispatch import cast
 from ...functions.arithmetic import where
 from ...functions.creation import arange
+from ...functions.nodes import give_backward
+from ...ops.layers import COUNTED, NLL_GRADIENT, NLL_ROW, PICK, SHIFTED_EXP
+from ...ops.pointwise import DIV
+from ...ops.reductions import AMAX, SUM
 from ...tensor import Tensor
 from .activation import logsigmoid
 from .lookup import pairwise_distance
@@ -54,48 +61,56 @@ def _hits(target: Tensor, classes: int, ndim: int) -> Tensor:
     return target.unsqueeze(1 if ndim > 1 else 0) == _class_numbers(classes, ndim - 2, target.device)
 
 
-class _CrossEntropy(Function):
-    """log(sum(exp(x))) - x[target] over dim 1, summed or averaged over the targets that are not ignored.
+@lru_cache(maxsize=64)
+def _float_numbers(classes: int, dims_after: int, dtype: Any, device: Any) -> Tensor:
+    return _class_numbers(classes, dims_after, device).to(dtype)
 
-    The maximum over `where(hit, x, -inf)` picks the target's logit; a target out of range has none, so its loss is infinite.
+
+def _cross_entropy(x: Tensor, target: Tensor, ignore_index: int, reduction: str) -> Tensor:
+    """log(sum(exp(x))) - x[target] over the class dim, summed or averaged over the targets that count, as one node.
+
+    Targets are compared as floats, so that all of it is one row-wise computation without a gather. The maximum over
+    `x where class == target else -inf` picks the target's logit; a target out of range has none, and its loss is infinite.
     """
+    dim = 1 if x.dim() > 1 else 0
+    wide = cast(x.detach(), dtypes.float32) if x.dtype.itemsize < 4 else x
+    dims, ignored = ((dim,), True), float(ignore_index)
+    numbers = _float_numbers(x.shape[dim], x.dim() - 2, wide.dtype, x.device)
+    wanted = cast(target, wide.dtype).unsqueeze(dim)
+    top = run(AMAX, (wide,), dims)
+    total = run(SUM, (run(SHIFTED_EXP, (wide, top)),), dims)
+    picked = run(AMAX, (run(PICK, (numbers, wanted, wide)),), dims)
+    out = run(NLL_ROW, (total, top, picked, wanted, ignored))
+    count: Any = 1.0
+    if reduction == "none":
+        out = out.squeeze(dim)
+    else:
+        everywhere = (tuple(range(out.dim())), False)
+        if reduction == "mean":
+            count = run(SUM, (run(COUNTED, (wanted, ignored)),), everywhere)
+        out = run(SUM, (out,), everywhere)
+        if reduction == "mean":
+            out = run(DIV, (out, count))
+    if out.dtype is not x.dtype:
+        out = cast(out, x.dtype)
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, target: Tensor, ignore_index: int, reduction: str) -> Tensor:
-        dim = 1 if x.dim() > 1 else 0
-        wide = x.float() if x.dtype in (dtypes.float16, dtypes.bfloat16) else x
-        top = wide.amax(dim, keepdim=True)
-        log_sum = (wide - top).exp().sum(dim, keepdim=True).log() + top
-        picked = where(_hits(target, x.shape[dim], x.dim()), wide, -math.inf).amax(dim, keepdim=True)
-        counted = (target != ignore_index).unsqueeze(dim)
-        loss = where(counted, log_sum - picked, 0.0)
-        scale = None
-        if reduction == "none":
-            out = loss.squeeze(dim)
-        elif reduction == "sum":
-            out = loss.sum()
-        else:
-            scale = counted.to(wide.dtype).sum().reciprocal()
-            out = loss.sum() * scale
-        ctx.save_for_backward(x, target, log_sum, scale)
-        ctx.dim, ctx.ignore_index = dim, ignore_index
-        return out if out.dtype is x.dtype else out.to(x.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple:
-        x, target, log_sum, scale = ctx.saved_tensors
-        dim, dtype = ctx.dim, x.dtype
-        if dtype in (dtypes.float16, dtypes.bfloat16):
-            x, grad = x.float(), grad.float()
-        if is_grad_enabled():  # a second derivative is wanted: log_sum must depend on x
-            log_sum = x.logsumexp(dim, keepdim=True)
+    def backward(grad: Tensor, x: Tensor) -> Tensor:
         if grad.dim():
             grad = grad.unsqueeze(dim)
-        if scale is not None:
-            grad = grad * scale
-        grad = where((target != ctx.ignore_index).unsqueeze(dim), grad, 0.0)
-        out = where(_hits(target, x.shape[dim], x.dim()), (x - log_sum).exp() - 1, (x - log_sum).exp()) * grad
-        return out if out.dtype is dtype else out.to(dtype), None, None, None
+        if state.grad:  # a second derivative is wanted
+            return _cross_entropy_slope(x, target, grad, count, dim, ignore_index)
+        if x.dtype.itemsize < 4:
+            return cast(run(NLL_GRADIENT, (wide, top, total, numbers, wanted, cast(grad, wide.dtype), count, ignored)), x.dtype)
+        return run(NLL_GRADIENT, (x, top, total, numbers, wanted, grad, count, ignored))
+
+    return give_backward("NllLossBackward0", (x,), out, backward, (x,))
+
+
+def _cross_entropy_slope(x: Tensor, target: Tensor, grad: Tensor, count: Any, dim: int, ignore_index: int) -> Tensor:
+    """The gradient of `_cross_entropy` by differentiable operations."""
+    hits = _hits(target, x.shape[dim], x.dim())
+    slope = (x.softmax(dim) - hits.to(x.dtype)) * (grad / count)
+    return where((target != ignore_index).unsqueeze(dim), slope, 0.0)
 
 
 def _check_classes(op: str, input: Tensor, target: Tensor, weight: Tensor | None) -> None:
@@ -160,7 +175,7 @@ def cross_entropy(
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
     if weight is None and label_smoothing == 0.0:
-        return _CrossEntropy.apply(input, target, ignore_index, reduction)
+        return _cross_entropy(input, target, ignore_index, reduction)
     dim = 1 if input.dim() > 1 else 0
     log_p = input.log_softmax(dim)
     plain = nll_loss(log_p, target, weight, ignore_index=ignore_index, reduction=reduction)

@@ -12,80 +12,138 @@ from typing import Any
 
 from ... import dtypes
 from ...autograd import Function, is_grad_enabled
+from ...autograd.modes import state
 from ...copies import cat
-from ...tensor import Tensor
+from ...direct import run, update
+from ...dispatch import cast
+from ...functions.nodes import give_backward
+from ...ops.layers import INVERSE_ROOT, NORMAL_GRADIENT, SQUARED_OFF, STANDARDIZED, STANDARDIZED_AFFINE, TIMES_NORMAL
+from ...ops.pointwise import ADD, MUL
+from ...ops.reductions import SUM
+from ...ops.updates import WEIGHTED
+from ...shapes import layout
+from ...tensor import Tensor, make
 
 _NARROW = (dtypes.float16, dtypes.bfloat16)
 
 
-def _statistics(x: Tensor, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean, biased variance and 1 / sqrt(variance + eps) over `dims`, which stay as size 1."""
-    mean = x.mean(dims, keepdim=True)
-    centred = x - mean
-    var = (centred * centred).mean(dims, keepdim=True)
-    return mean, var, (var + eps).rsqrt()
+def _along(t: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
+    """A weight or bias read as `shape`, outside the graph, in the dtype in which the normalisation computes."""
+    if t is None:
+        return None
+    if not t._layout.contiguous:
+        t = t.detach().contiguous()
+    found = make(t._storage, layout(t._layout.dtype, shape, None, t._layout.offset))
+    return cast(found, dtypes.float32) if t._layout.dtype in _NARROW else found
 
 
-class _Normalize(Function):
-    """(x - mean) / sqrt(var + eps) * weight + bias, the statistics taken over `dims`; weight and bias are read as `affine`.
+def _normalize(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, dims: tuple[int, ...], affine: tuple[int, ...], eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(x - mean) / sqrt(var + eps) * weight + bias as one node, the statistics taken over `dims`; weight and bias are read as `affine`.
 
-    Returns the result, mean and variance (the last two carry no gradient). Source: Ioffe and Szegedy, Batch Normalization, 2015.
+    Returns the result, the mean and the sum of squared deviations (the last two outside the graph, reduced dims kept as size 1).
     """
+    narrow = x._layout.dtype in _NARROW
+    wide = cast(x.detach(), dtypes.float32) if narrow else x
+    n = max(prod(x._layout.shape[d] for d in dims), 1)
+    over = (dims, True)
+    mean = run(MUL, (run(SUM, (wide,), over), 1.0 / n))
+    squares = run(SUM, (run(SQUARED_OFF, (wide, mean)),), over)
+    scale = run(INVERSE_ROOT, (squares, 1.0 / n, eps))
+    factor, shift = _along(weight, affine), _along(bias, affine)
+    if factor is not None and shift is not None:
+        out = run(STANDARDIZED_AFFINE, (wide, mean, scale, factor, shift))
+    else:
+        out = run(STANDARDIZED, (wide, mean, scale))
+        if factor is not None:
+            out = run(MUL, (out, factor))
+        if shift is not None:
+            out = run(ADD, (out, shift))
+    if narrow:
+        out = cast(out, x._layout.dtype)
+    operands = tuple(t for t in (x, weight, bias) if t is not None)
+    needs = [t is not None and t._requires_grad for t in (x, weight, bias)]
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        dims: tuple[int, ...],
-        affine: tuple[int, ...],
-        eps: float,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        wide = x.float() if x.dtype in _NARROW else x
-        mean, var, scale = _statistics(wide, dims, eps)
-        out = (wide - mean) * scale
-        if weight is not None:
-            out = out * weight.reshape(affine)
-        if bias is not None:
-            out = out + bias.reshape(affine)
-        if out.dtype is not x.dtype:
-            out = out.to(x.dtype)
-        ctx.save_for_backward(x, weight, mean, scale)
-        ctx.dims, ctx.affine, ctx.eps, ctx.bias = dims, affine, eps, None if bias is None else (bias.shape, bias.dtype)
-        ctx.mark_non_differentiable(mean, var)
-        return out, mean, var
+    def backward(grad: Tensor, x: Tensor, *rest: Tensor) -> tuple:
+        weight = rest[0] if rest else None
+        slopes = (
+            _slopes(grad, x, weight, dims, affine, eps, needs)
+            if state.grad
+            else _quick_slopes(grad, x, weight, mean, scale, dims, affine, n, needs)
+        )
+        given = (x, weight if weight is not None else None, bias)
+        return tuple(
+            g if g is None or g._layout.dtype is t._layout.dtype and g._layout.shape == t._layout.shape else cast(g.reshape(t.shape), t.dtype)
+            for g, t in zip(slopes, given)
+            if t is not None
+        )
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, *unused: Tensor) -> tuple:
-        x, weight, mean, scale = ctx.saved_tensors
-        dims, affine, dtype = ctx.dims, ctx.affine, x.dtype
-        if dtype in _NARROW:
-            x, grad = x.float(), grad.float()
-        if is_grad_enabled():  # a second derivative is wanted: the statistics must depend on x
-            mean, _, scale = _statistics(x, dims, ctx.eps)
-        normal = (x - mean) * scale
-        grad_x = grad_weight = grad_bias = None
-        if weight is not None and ctx.needs_input_grad[1]:
-            grad_weight = (grad * normal).sum_to_size(affine).reshape(weight.shape)
-            if grad_weight.dtype is not weight.dtype:
-                grad_weight = grad_weight.to(weight.dtype)
-        if ctx.bias is not None and ctx.needs_input_grad[2]:
-            shape, bias_dtype = ctx.bias
-            grad_bias = grad.sum_to_size(affine).reshape(shape)
-            if grad_bias.dtype is not bias_dtype:
-                grad_bias = grad_bias.to(bias_dtype)
-        if ctx.needs_input_grad[0]:
-            inner = grad if weight is None else grad * weight.reshape(affine)
-            along = (inner * normal).mean(dims, keepdim=True)
-            grad_x = (inner - inner.mean(dims, keepdim=True) - normal * along) * scale
-            if grad_x.dtype is not dtype:
-                grad_x = grad_x.to(dtype)
-        return grad_x, grad_weight, grad_bias, None, None, None
+    saves = (x,) if weight is None else (x, weight)
+    return give_backward("NormalizeBackward0", operands, out, backward, saves), mean, squares
+
+
+def _kept_dims(shape: tuple[int, ...], affine: tuple[int, ...]) -> tuple[int, ...]:
+    """The dims of `shape` over which a tensor of shape `affine` was broadcast."""
+    lead = len(shape) - len(affine)
+    return tuple(d for d in range(len(shape)) if d < lead or affine[d - lead] == 1)
+
+
+def _quick_slopes(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    mean: Tensor,
+    scale: Tensor,
+    dims: tuple[int, ...],
+    affine: tuple[int, ...],
+    n: int,
+    needs: list[bool],
+) -> tuple:
+    """Gradients of x, weight and bias, recorded directly."""
+    if x._layout.dtype in _NARROW:
+        x, grad = cast(x.detach(), dtypes.float32), cast(grad, dtypes.float32)
+    on_weight = on_bias = None
+    apart = (_kept_dims(x._layout.shape, affine), True)
+    if needs[1]:
+        on_weight = run(SUM, (run(TIMES_NORMAL, (grad, x, mean, scale)),), apart)
+    if needs[2]:
+        on_bias = run(SUM, (grad,), apart)
+    if not needs[0]:
+        return None, on_weight, on_bias
+    factor, over = _along(weight, affine), (dims, True)
+    if apart[0] == dims and on_weight is not None and on_bias is not None:
+        # Statistics and weights run over the same dims (batch norm): the sums are there already, and the weight comes last.
+        slope = run(NORMAL_GRADIENT, (grad, x, mean, scale, on_bias, on_weight, 1.0 / n))
+        return run(MUL, (slope, factor)), on_weight, on_bias
+    inner = grad if factor is None else run(MUL, (grad, factor))
+    total, along = run(SUM, (inner,), over), run(SUM, (run(TIMES_NORMAL, (inner, x, mean, scale)),), over)
+    return run(NORMAL_GRADIENT, (inner, x, mean, scale, total, along, 1.0 / n)), on_weight, on_bias
+
+
+def _slopes(
+    grad: Tensor, x: Tensor, weight: Tensor | None, dims: tuple[int, ...], affine: tuple[int, ...], eps: float, needs: list[bool]
+) -> tuple:
+    """The same by differentiable operations; the statistics depend on x."""
+    if x.dtype in _NARROW:
+        x, grad = x.float(), grad.float()
+    centred = x - x.mean(dims, keepdim=True)
+    scale = ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
+    normal = centred * scale
+    on_x = on_weight = on_bias = None
+    if needs[1]:
+        on_weight = (grad * normal).sum_to_size(affine)
+    if needs[2]:
+        on_bias = grad.sum_to_size(affine)
+    if needs[0]:
+        inner = grad if weight is None else grad * weight.reshape(affine)
+        along = (inner * normal).mean(dims, keepdim=True)
+        on_x = (inner - inner.mean(dims, keepdim=True) - normal * along) * scale
+    return on_x, on_weight, on_bias
 
 
 class _RootMeanSquare(Function):
-    """x / sqrt(mean(x^2) + eps) * weight over the last dims. Source: Zhang and Sennrich, Root Mean Square Layer Normalization, 2019."""
+    """x / sqrt(mean(x^2) + eps) * weight over the last dims."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, dims: tuple[int, ...], eps: float) -> Tensor:
@@ -104,16 +162,16 @@ class _RootMeanSquare(Function):
         dtype = x.dtype
         if dtype in _NARROW:
             x, grad = x.float(), grad.float()
-        if is_grad_enabled():
+        if is_grad_enabled():  # a second derivative is wanted
             scale = ((x * x).mean(ctx.dims, keepdim=True) + ctx.eps).rsqrt()
         normal = x * scale
-        grad_x = grad_weight = None
+        on_x = on_weight = None
         if weight is not None and ctx.needs_input_grad[1]:
-            grad_weight = (grad * normal).sum_to_size(weight.shape).to(weight.dtype)
+            on_weight = (grad * normal).sum_to_size(weight.shape).to(weight.dtype)
         if ctx.needs_input_grad[0]:
             inner = grad if weight is None else grad * weight
-            grad_x = ((inner - normal * (inner * normal).mean(ctx.dims, keepdim=True)) * scale).to(dtype)
-        return grad_x, grad_weight, None, None
+            on_x = ((inner - normal * (inner * normal).mean(ctx.dims, keepdim=True)) * scale).to(dtype)
+        return on_x, on_weight, None, None
 
 
 def batch_norm(
@@ -157,11 +215,11 @@ def batch_norm(
     if count == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
     dims = (0, *range(2, input.dim()))
-    out, mean, var = _normalized(input, weight, bias, dims, affine, eps)
+    out, mean, squares = _normalize(input, weight, bias, dims, affine, eps)
     if running_mean is not None and count:
-        _move(running_mean, mean.reshape(channels), momentum, 1.0)
+        _move(running_mean, mean.reshape(channels), momentum)
     if running_var is not None and count:
-        _move(running_var, var.reshape(channels), momentum, count / max(count - 1, 1))
+        _move(running_var, squares.reshape(channels), momentum, 1.0 / max(count - 1, 1))
     return out
 
 
@@ -185,15 +243,11 @@ def _scaled_by(
     return out.to(input.dtype) if out.dtype is not input.dtype else out
 
 
-def _move(running: Tensor, value: Tensor, momentum: float, factor: float) -> None:
+def _move(running: Tensor, value: Tensor, momentum: float, factor: float = 1.0) -> None:
     """running = (1 - momentum) running + momentum factor value, in place."""
-    running.mul_(1.0 - momentum).add_(value.detach().to(running.dtype), alpha=momentum * factor)
-
-
-def _normalized(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, dims: tuple[int, ...], affine: tuple[int, ...], eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _Normalize.apply(x, weight, bias, dims, affine, eps)
+    if value._layout.dtype is not running._layout.dtype:
+        value = cast(value, running._layout.dtype)
+    update(WEIGHTED, running, (value,), (1.0 - momentum, momentum * factor))
 
 
 def layer_norm(
@@ -215,7 +269,7 @@ def layer_norm(
     shape = tuple(normalized_shape)
     _check_normalized("layer_norm", input, shape, weight, bias)
     dims = tuple(range(input.dim() - len(shape), input.dim()))
-    return _Normalize.apply(input, weight, bias, dims, shape, eps)[0]
+    return _normalize(input, weight, bias, dims, shape, eps)[0]
 
 
 def rms_norm(
@@ -286,7 +340,7 @@ def group_norm(
             f"{[n * channels // num_groups, num_groups, *input.shape[2:]]}"
         )
     grouped = input.reshape(n, num_groups, channels // num_groups, prod(input.shape[2:]))
-    out = _Normalize.apply(grouped, weight, bias, (2, 3), (1, num_groups, channels // num_groups, 1), eps)[0]
+    out = _normalize(grouped, weight, bias, (2, 3), (1, num_groups, channels // num_groups, 1), eps)[0]
     return out.reshape(input.shape)
 
 
@@ -319,11 +373,11 @@ def instance_norm(
     count = prod(input.shape[2:])
     if count == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
-    out, mean, var = _Normalize.apply(input, weight, bias, tuple(range(2, input.dim())), affine, eps)
+    out, mean, squares = _normalize(input, weight, bias, tuple(range(2, input.dim())), affine, eps)
     if running_mean is not None:
-        _move(running_mean, mean.mean(0).reshape(channels), momentum, 1.0)
+        _move(running_mean, mean.mean(0).reshape(channels), momentum)
     if running_var is not None:
-        _move(running_var, var.mean(0).reshape(channels), momentum, count / max(count - 1, 1))
+        _move(running_var, squares.mean(0).reshape(channels), momentum, 1.0 / max(count - 1, 1))
     return out
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...autograd.modes import state
+from ...direct import run
 from ...dispatch import apply
+from ...functions.nodes import give_backward
 from ...ops import pooling as records
 from ...tensor import Tensor
-from .direct import give_backward, run, state
 
 Size = int | Sequence[int]
 CellSize = int | Sequence[int | None] | None

@@ -1,0 +1,100 @@
+"""Recording without history: one entry with what dispatch decided for these layouts the first time.
+
+Floor 6. For code that has a backward of its own or needs none: the layers that every network is made of, and optimizers. Anything unusual
+(casts, broadcasts that are not planned, several devices) goes through dispatch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .autograd.modes import no_grad
+from .dispatch import Plan, apply, apply_, find_plan
+from .engine import Spec, Storage, make_spec
+from .ops.table import Op
+from .shapes import layout
+from .tensor import Tensor, make
+
+_plans: dict[tuple, Plan | None] = {}
+_specs: dict[tuple, Spec | None] = {}
+
+
+def run(op: Op, operands: tuple[Any, ...], attrs: tuple = ()) -> Any:
+    """The result (or tuple of results) of `op` on tensors and Python numbers, outside the graph."""
+    key = (op, attrs, *[x._layout if isinstance(x, Tensor) else x.__class__ for x in operands])
+    plan = _plans.get(key, _plans)  # type: ignore[call-overload]
+    if plan is _plans:
+        plan = _planned(key, op, operands, attrs)
+    tensors = [x for x in operands if isinstance(x, Tensor)]
+    storages = tuple([t._storage for t in tensors])
+    trace = storages[0].trace
+    for s in storages:
+        if s.trace is not trace:
+            plan = None
+    if plan is None:
+        with no_grad():
+            return apply(op, operands, attrs)
+    numbers = () if len(tensors) == len(operands) else tuple([x for x in operands if not isinstance(x, Tensor)])
+    device = trace.device
+    if plan.single:
+        storage = Storage(device, plan.nbytes)
+        trace.record(plan.spec, storages, (storage,), numbers)
+        return make(storage, plan.out)
+    fresh = tuple([Storage(device, out.nbytes) for out in plan.outs])
+    trace.record(plan.spec, storages, fresh, numbers)
+    return tuple([make(s, out) for s, out in zip(fresh, plan.outs)])
+
+
+def _planned(key: tuple, op: Op, operands: tuple[Any, ...], attrs: tuple) -> Plan | None:
+    """The plan to keep for `key`; None where operands must be cast or numbers checked, which dispatch does each time."""
+    plan, given = find_plan(op, operands, attrs)
+    usual = plan.bound is None and all(a is b for a, b in zip(given, operands))
+    _plans[key] = plan if usual else None
+    return _plans[key]
+
+
+def transposed(t: Tensor) -> Tensor:
+    """A matrix read with rows and columns exchanged, outside the graph."""
+    given = t._layout
+    found = given.memo.get("transposed")
+    if found is None:
+        (m, n), (s, d) = given.shape, given.stride
+        found = given.memo["transposed"] = layout(given.dtype, (n, m), (d, s), given.offset)
+    return make(t._storage, found)
+
+
+def update(op: Op, target: Tensor, operands: tuple[Tensor, ...], numbers: tuple[float, ...]) -> None:
+    """target = op(target, *operands, *numbers), outside the graph.
+
+    Args:
+        op: a pointwise record.
+        operands: tensors of the target's shape.
+        numbers: Python floats. Give the same objects for all parameters of a step: which numbers are shared is part of the plan.
+    """
+    layout, storage = target._layout, target._storage
+    key = (op, layout, *[t._layout for t in operands])
+    spec = _specs.get(key, _specs)
+    if spec is _specs:
+        spec = _specs[key] = _spec(op, target, operands, len(numbers))
+    trace = storage.trace
+    given = tuple([t._storage for t in operands])
+    for s, t in zip(given, operands):
+        if s.trace is not trace or s is storage and t._layout is not layout:
+            spec = None
+    if spec is None:
+        apply_(op, target, (*operands, *numbers))
+        return
+    trace.record(spec, (storage, *given), (storage,), numbers)  # type: ignore[arg-type]
+    storage.version += 1
+
+
+def _spec(op: Op, target: Tensor, operands: tuple[Tensor, ...], numbers: int) -> Spec | None:
+    """The entry's Spec, or None if a cast, a broadcast or a check is needed."""
+    layout = target._layout
+    if not layout.dtype.is_floating_point or not layout.dense():
+        return None
+    for t in operands:
+        if t._layout.dtype is not layout.dtype or t._layout.shape != layout.shape:
+            return None
+    ins = (layout, *(t._layout for t in operands), *(layout.dtype,) * numbers)
+    return make_spec(op, ins, (layout,))
