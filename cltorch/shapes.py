@@ -28,6 +28,12 @@ class Layout:
     dtype: DType
     shape: tuple[int, ...]
     stride: tuple[int, ...]
+    offset: int
+    numel: int
+    contiguous: bool
+    id: int
+    memo: dict
+    nbytes: int
 
     def __repr__(self) -> str:
         where = "" if self.contiguous and not self.offset else f", stride={self.stride}, offset={self.offset}"

@@ -19,7 +19,7 @@ from ..dtypes import FLOAT, DType, int32
 from ..shapes import Layout, layout
 from ..target import Target
 from .program import Epilogue
-from .source import Input, KernelSource, Launch, Lowered, Output, Scratch, render
+from .source import Input, KernelSource, Launch, Lowered, Output, Scratch, Value, render
 from .walk import (
     Parameters,
     collapse,
@@ -97,9 +97,9 @@ def _gather(
         rows[variable] = parameters.values(f"{name}_s", step[:-1])
         parameters.value(f"{name}_inner", step[-1])
         parameters.value(f"{name}_offset", offset)
-    for k, (_, _, size, step) in enumerate(indices):
-        parameters.value(f"n{k}", size, "long")
-        parameters.value(f"m{k}", step)
+    for k, (_, _, count, pitch) in enumerate(indices):
+        parameters.value(f"n{k}", count, "long")
+        parameters.value(f"m{k}", pitch)
     parameters.value("poison", poison_of(x.dtype), "long")
     body = render(
         "gather",
@@ -215,22 +215,23 @@ def _scatter(
     shape: Steps,
     list_dims: Steps,
     indices: list[tuple[Layout, Steps, int, int, int]],
-    src: tuple[Layout, Steps, int] | str,
+    src: tuple[Layout, Steps, int] | None,
     combine: str,
     target: Target,
     family: str,
+    constant: str = "",
 ) -> tuple[Launch, ...]:
     """The launches of one scatter over the walk `shape`.
 
     `base`: strides of dst along the walk. `indices`: (layout, strides, size of its dim, step of its dim, input number).
-    `src`: (layout, strides, number of its input), or C text of a constant. `combine`: '' overwrites.
+    `src`: (layout, strides, number of its input), or None: C text `constant`. `combine`: '' overwrites.
     """
     if not numel(shape) or not dst.numel:
         return ()
     dtype = dst.dtype
-    tensor = not isinstance(src, str)
+    tensor = src is not None
     ctype = dtype.storage if combine or not tensor else storage_of(dtype)
-    operands = [base, *([src[1]] if tensor else []), *(i[1] for i in indices)]
+    operands = [base, *([src[1]] if src else []), *(i[1] for i in indices)]
     owners = [d for d in range(len(shape)) if d not in list_dims]
     owner_sizes, owner_strides = collapse([shape[d] for d in owners], [[s[d] for d in owners] for s in operands])
     list_sizes, list_strides = collapse([shape[d] for d in list_dims], [[s[d] for d in list_dims] for s in operands])
@@ -250,10 +251,10 @@ def _scatter(
     keys = prod(i[2] for i in indices)
     wanted = 4096 if target.kind == "gpu" else 1  # on a CPU one pass over the list beats several that skip most of it
     ranges = max(1, min(wanted // items, keys, length * rows * inner // 4096))
-    index = index_type(dst, *(i[0] for i in indices), *([src[0]] if tensor else []), extra=length)
+    index = index_type(dst, *(i[0] for i in indices), *([src[0]] if src else []), extra=length)
     parameters = Parameters(index)
     parameters.shared("dst", ctype, dst_argument)
-    if tensor:
+    if src:
         parameters.shared("src", f"const {ctype}", Input(src[2]))
     for k, (one, _, _, _, number) in enumerate(indices):
         parameters.read(f"i{k}", one.dtype.storage, Input(number))
@@ -266,19 +267,23 @@ def _scatter(
     row_steps, list_steps = {}, {}
     variables = ["d", *(["s"] if tensor else []), *(f"p{k}" for k in range(len(indices)))]
     names = ["dst", *(["src"] if tensor else []), *(f"i{k}" for k in range(len(indices)))]
-    offsets = [dst.offset, *([src[0].offset] if tensor else []), *(i[0].offset for i in indices)]
+    offsets = [dst.offset, *([src[0].offset] if src else []), *(i[0].offset for i in indices)]
     for variable, name, offset, owner, listed in zip(variables, names, offsets, owner_strides, list_strides):
         row_steps[f"{variable}_row"] = parameters.values(f"{name}_o", owner[:-1])
         list_steps[variable] = parameters.values(f"{name}_l", listed)
         parameters.value(f"{name}_inner", owner[-1])
         parameters.value(f"{name}_offset", offset)
-    for k, (_, _, size, step, _) in enumerate(indices):
-        parameters.value(f"n{k}", size, "long")
-        parameters.value(f"m{k}", step)
+    for k, (_, _, count, pitch, _) in enumerate(indices):
+        parameters.value(f"n{k}", count, "long")
+        parameters.value(f"m{k}", pitch)
     parameters.value("list_begin", 0)
     parameters.value("list_end", length)
 
-    value = src if not tensor else ("src[s + j * src_inner]" if not combine else load(dtype, "src + s + j * src_inner"))
+    value = (
+        constant
+        if not tensor
+        else ("src[s + j * src_inner]" if not combine else load(dtype, "src + s + j * src_inner"))
+    )
     if combine:
         expression = _COMBINE[combine].format(a="a", v="v")
         update = f"const {dtype.register} a = {load(dtype, 'q')}, v = {value}; {store(dtype, expression, 'q')};"
@@ -322,11 +327,9 @@ def _scatter(
         return (launch,)
     # such a device silently ends a long loop: go through the list in several launches
     piece = max(1, target.loop_limit // 4 // (work.row_chunk * work.chunk))
-    args = launch.args
+    args = launch.args[:-2]  # all but list_begin and list_end
     return tuple(
-        replace(
-            launch, args=(*args[:-2], replace(args[-2], value=at), replace(args[-1], value=min(at + piece, length)))
-        )
+        replace(launch, args=(*args, Value(index, at), Value(index, min(at + piece, length))))
         for at in range(0, length, piece)
     )
 
@@ -338,7 +341,7 @@ def _along(
     combine: str,
     target: Target,
     family: str,
-    src: tuple[Layout, Steps, int] | str | None = None,
+    constant: str = "",
 ) -> tuple[Launch, ...]:
     """A scatter along one dim with an index of the walk's own shape: inputs (self, index, src)."""
     index = inputs[1]
@@ -346,7 +349,8 @@ def _along(
         out, index = layout(out.dtype, (1,), (1,), out.offset), layout(index.dtype, (1,), (1,), index.offset)
     ndim = len(out.shape)
     base = tuple(0 if d == dim else s for d, s in enumerate(out.stride))
-    if src is None:
+    src: tuple[Layout, Steps, int] | None = None
+    if not constant:
         given = inputs[2]
         src = (given, given.stride if given.shape and inputs[0].shape else (0,) * ndim, 2)
     return _scatter(
@@ -360,6 +364,7 @@ def _along(
         combine,
         target,
         family,
+        constant,
     )
 
 
@@ -445,7 +450,7 @@ def lower_scatter_reduce(
     launches: tuple[Launch, ...] = ()
     if not include_self:
         neutral = {"sum": "0", "mean": "0", "prod": "1", "amax": lowest(out.dtype), "amin": highest(out.dtype)}[reduce]
-        launches += _along(inputs, out, dim, "", target, "scatter_reduce", src=neutral)
+        launches += _along(inputs, out, dim, "", target, "scatter_reduce", neutral)
     launches += _along(inputs, out, dim, "sum" if reduce == "mean" else reduce, target, "scatter_reduce")
     if reduce != "mean" or not launches:
         return Lowered(launches)
@@ -460,10 +465,11 @@ def lower_scatter_reduce(
         index.shape,
         (dim,),
         [(index, index.stride, counts.shape[dim], counts.stride[dim], 1)],
-        "1",
+        None,
         "sum",
         target,
         "scatter_count",
+        "1",
     )
     return Lowered((*launches, _mean(out, include_self, target)), (counts.nbytes,))
 
@@ -585,9 +591,9 @@ def _compact(
         parameters = Parameters(index)
         parameters.read("mask", storage_of(mask.dtype), Input(_MASK_NUMBER[stage]))
         if not counting:
-            if stage == "select":
+            if stage == "select" and other is not None:
                 parameters.read("other", storage_of(other.dtype), Input(0))
-            elif stage == "scatter":
+            elif stage == "scatter" and other is not None and source is not None:
                 parameters.shared("other", storage_of(other.dtype), Output(0))
                 parameters.read("source", storage_of(source.dtype), Input(2))
             if stage != "scatter":
@@ -606,7 +612,7 @@ def _compact(
                 steps["o"] = parameters.values("other_s", strides[1][:-1])
                 parameters.value("other_inner", strides[1][-1])
                 parameters.value("other_offset", other.offset)
-            if stage == "scatter":
+            if source is not None:
                 source_sizes, (source_strides,) = collapse(source.shape, [source.stride])
                 locate_source = locate(
                     f"({index})hit",

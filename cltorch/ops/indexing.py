@@ -23,7 +23,7 @@ from .table import CUSTOM, Op, register
 Shape = tuple[int, ...]
 Result = tuple[tuple[DType, Shape], ...]
 
-_INDEXING = {"kind": CUSTOM, "inplace": False, "method": False, "function": False, "promote": "none"}
+_INDEXING: dict[str, Any] = {"kind": CUSTOM, "inplace": False, "method": False, "function": False, "promote": "none"}
 
 
 # ---- checks and shapes
@@ -365,7 +365,7 @@ def gather_reference(x: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
     if not x.ndim:
         return gather_reference(x[None], index.reshape(-1), 0).reshape(index.shape)
     safe, bad = _wrapped(index, x.shape[dim])
-    where = list(np.indices(index.shape))
+    where: list[np.ndarray] = list(np.indices(index.shape))
     where[dim] = safe
     return _poisoned(x[tuple(where)], bad)
 
@@ -516,7 +516,7 @@ def masked_scatter_reference(x: np.ndarray, mask: np.ndarray, source: np.ndarray
 
 def searchsorted_reference(ordered: np.ndarray, values: np.ndarray, right: bool, out_int32: bool) -> np.ndarray:
     """np.searchsorted row by row."""
-    side = "right" if right else "left"
+    side: Any = "right" if right else "left"
     if ordered.ndim == 1:
         found = np.searchsorted(ordered, values, side)
     else:

@@ -254,7 +254,7 @@ def adaptive_avg_pool2d_backward_reference(g: np.ndarray, size: Pair, output_siz
 
 # ---- the records
 
-_POOL = {"kind": CUSTOM, "inplace": False, "function": False}
+_POOL: dict[str, Any] = {"kind": CUSTOM, "inplace": False, "function": False}
 
 MAX_POOL2D = register(
     Op(

@@ -17,7 +17,7 @@ from .table import CUSTOM, Op, register
 
 Result = tuple[tuple[DType, tuple[int, ...]], ...]
 
-_SCAN = {"kind": CUSTOM, "inplace": False, "method": False, "function": False, "promote": "none"}
+_SCAN: dict[str, Any] = {"kind": CUSTOM, "inplace": False, "method": False, "function": False, "promote": "none"}
 
 
 def _infer_sum(layouts: tuple[Layout, ...], attrs: tuple) -> Result:

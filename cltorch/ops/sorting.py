@@ -17,7 +17,7 @@ from .table import CUSTOM, Op, register
 
 Result = tuple[tuple[DType, tuple[int, ...]], ...]
 
-_SORTING = {"kind": CUSTOM, "inplace": False, "method": False, "function": False, "promote": "none"}
+_SORTING: dict[str, Any] = {"kind": CUSTOM, "inplace": False, "method": False, "function": False, "promote": "none"}
 
 
 def _infer_sort(layouts: tuple[Layout, ...], attrs: tuple) -> Result:
