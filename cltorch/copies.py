@@ -125,7 +125,7 @@ class FillNode(Node):
         if g is None:
             return (None, None)
         first = None if self.targets[0] is None else g.new_zeros(g._layout.shape)
-        return (first, None if self.targets[1] is None else cast(g.sum_to_size(()), self.dtype))
+        return (first, None if self.targets[1] is None else cast(g.sum_to_size(()), self.dtype or g._layout.dtype))
 
 
 def fill_(self: Tensor, value: Any) -> Tensor:

@@ -15,8 +15,9 @@ from .autograd import history
 from .autograd.graph import OpNode, Saved, WideOpNode, connect, refuse_inference
 from .autograd.modes import counts, state
 from .autograd.probe import MISSING, Probe
+from .device import storage_device
 from .dtypes import FLOAT, DType
-from .engine import Storage, make_spec, record
+from .engine import Spec, Storage, make_spec, record
 from .ops.pointwise import CAST, COPY, FILL
 from .ops.table import POINTWISE, Op
 from .plans import (
@@ -41,6 +42,11 @@ __all__ = [
     "make_node", "plans_of", "reduced_shape", "resize", "result_stride", "result_type", "save_results",
     "set_default_dtype", "store_out", "write",
 ]  # fmt: skip
+
+
+_copies: dict[tuple[Layout, Layout], Spec] = {}
+_fills: dict[Layout, Spec] = {}
+_in_place: dict[tuple[Any, ...], Spec] = {}
 
 
 def _checked(op: Op, operands: Sequence[Any]) -> list[Any]:
@@ -127,7 +133,7 @@ def apply(op: Op, operands: Sequence[Any], attrs: tuple = (), out: Any = None) -
         if out is not None:
             return _apply_out(plan, given, out)
     else:
-        given = operands  # the key holds only what _checked lets pass, but for devices
+        given = list(operands)  # the key holds only what _checked lets pass, but for devices
         if len(plan.tensors) > 1:
             trace = given[plan.tensors[0]]._storage.trace
             for i in plan.tensors:
@@ -136,7 +142,7 @@ def apply(op: Op, operands: Sequence[Any], attrs: tuple = (), out: Any = None) -
                     break
     tensors = [given[i] for i in plan.tensors]
     storages = tuple([t._storage for t in tensors])
-    device = storages[0].device if storages else None
+    device = storages[0].device if storages else storage_device(None)
     fresh = tuple([Storage(device, o.nbytes) for o in plan.outs])
     record(
         plan.spec,
@@ -247,19 +253,17 @@ class CastNode(OpNode):
 def copy_into(storage: Storage, lay: Layout, src: Tensor) -> None:
     """Record `storage[lay] = src`, broadcast and converted; no history, no checks."""
     key = (src._layout, lay)
-    known = plans_of(COPY)
-    spec = known.get(key)
+    spec = _copies.get(key)
     if spec is None:
-        spec = known[key] = make_spec(COPY, (src._layout.broadcast_to(lay.shape),), (lay,))
+        spec = _copies[key] = make_spec(COPY, (src._layout.broadcast_to(lay.shape),), (lay,))
     record(spec, (src._storage,), (storage,))
 
 
 def fill_into(storage: Storage, lay: Layout, value: Any) -> None:
     """Record `storage[lay] = value` for a Python number."""
-    known = plans_of(FILL)
-    spec = known.get(lay)
+    spec = _fills.get(lay)
     if spec is None:
-        spec = known[lay] = make_spec(FILL, (lay.dtype,), (lay,))
+        spec = _fills[lay] = make_spec(FILL, (lay.dtype,), (lay,))
     record(spec, (), (storage,), (value,))
 
 
@@ -321,9 +325,8 @@ def apply_(op: Op, t: Tensor, others: Sequence[Any] = (), attrs: tuple = ()) -> 
     if not isinstance(t, Tensor):
         raise TypeError(f"{op.name}_(): argument 'input' (position 1) must be Tensor, not {type(t).__name__}")
     operands: list[Any] = [t, *others]
-    key = ("in place", *[x._layout if isinstance(x, Tensor) else type(x) for x in operands], attrs)
-    known = plans_of(op)
-    spec = known.get(key)
+    key = (op, *[x._layout if isinstance(x, Tensor) else type(x) for x in operands], attrs)
+    spec = _in_place.get(key)
     if spec is not None and _simple(t, operands):
         record(
             spec, tuple([x._storage for x in operands if isinstance(x, Tensor)]), (t._storage,),
@@ -356,7 +359,7 @@ def apply_(op: Op, t: Tensor, others: Sequence[Any] = (), attrs: tuple = ()) -> 
     write(plan, given, t._storage, target)
     t._bump()
     if _repeatable(plan, given, operands, target):
-        known[key] = make_spec(op, plan.spec.ins, (target,), attrs)
+        _in_place[key] = make_spec(op, plan.spec.ins, (target,), attrs)
     if node is not None:
         if plan.out.dtype is target.dtype:
             t._rebase(node, 0)

@@ -51,7 +51,7 @@ def unary(op: Op) -> Callable[[Tensor], Tensor]:
             node.sequence = next(sequence_numbers)
             out._requires_grad = True
             out._node = node
-            keep = plan.keeps.get(1, MISSING)
+            keep: Any = plan.keeps.get(1, MISSING)
             if keep is MISSING:
                 keep = plan.keep(1)
             if keep is None:
@@ -79,6 +79,7 @@ def binary(op: Op, unsupported: Any = None) -> Callable[[Tensor, Any], Tensor]:
     plans = plans_of(op)
 
     def method(self: Tensor, other: Any) -> Any:
+        targets: tuple[Any, Any]
         kind = type(other)
         if kind is float or kind is int:
             plan = plans.get((self._layout, kind))
@@ -146,7 +147,7 @@ def binary(op: Op, unsupported: Any = None) -> Callable[[Tensor, Any], Tensor]:
         out._requires_grad = True
         node.more = None
         node.sequence = next(sequence_numbers)
-        keep = plan.keeps.get(mask, MISSING)
+        keep: Any = plan.keeps.get(mask, MISSING)
         if keep is MISSING:
             keep = plan.keep(mask)
         if keep is None:

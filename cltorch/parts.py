@@ -13,6 +13,7 @@ from typing import Any
 from .autograd import history
 from .autograd.graph import ManyNode
 from .autograd.modes import state
+from .copies import cat, stack
 from .dispatch import full
 from .shapes import Layout, layout, wrap_dim
 from .tensor import Tensor, make
@@ -99,7 +100,7 @@ def _sections(input: Tensor, d: int, sizes: Sequence[int], label: str) -> tuple[
 
     def backward(*grads: Any) -> tuple[Tensor]:
         dtype = next(g for g in grads if g is not None)._layout.dtype
-        return (Tensor.cat([full(s, 0, dtype, device) if g is None else g for g, s in zip(grads, shapes)], d),)
+        return (cat([full(s, 0, dtype, device) if g is None else g for g, s in zip(grads, shapes)], d),)
 
     return _many_views(input, outs, ManyNode(label, (input,), backward, len(outs)))
 
@@ -235,7 +236,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 
     def backward(*grads: Any) -> tuple[Tensor]:
         dtype = next(g for g in grads if g is not None)._layout.dtype
-        return (Tensor.stack([full(shape, 0, dtype, device) if g is None else g for g in grads], d),)
+        return (stack([full(shape, 0, dtype, device) if g is None else g for g in grads], d),)
 
     return _many_views(input, outs, ManyNode("UnbindBackward0", (input,), backward, len(outs)))
 
@@ -261,7 +262,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     return make_view(input, found, "DiagonalBackward0", lambda g: unview(g, before, lambda x: x.diagonal(offset, a, b)))
 
 
-METHODS = {
+METHODS: dict[str, Any] = {
     f.__name__: f
     for f in (
         select, narrow, split, split_with_sizes, chunk, tensor_split, hsplit, vsplit, dsplit, unbind, diagonal,

@@ -46,12 +46,28 @@ class Plan:
         "keeps", "bound", "single",
     )  # fmt: skip
 
+    op: Op
+    attrs: tuple[Any, ...]
+    casts: tuple[tuple[int, DType], ...]
+    spec: Any
+    outs: tuple[Layout, ...]
+    out: Layout
+    nbytes: int
+    single: bool
+    tensors: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    differentiable: bool
+    reduces: bool
+    keeps: dict[int, tuple[bool, ...] | None]
+    bound: tuple[int, int] | None
+
     def keep(self, mask: int) -> tuple[bool, ...] | None:
         """What to save when the operands in `mask` need gradients; None for nothing."""
         if mask in self.keeps:
             return self.keeps[mask]
         op, arity = self.op, len(self.shapes)
-        kept: frozenset | None = frozenset(op.saves)
+        assert op.grad is not None
+        kept = frozenset(op.saves)
         if kept and mask != (1 << arity) - 1 or "out" in op.saves:
             ctx = Context()
             ctx.attrs, ctx.shapes = self.attrs, self.shapes
@@ -225,7 +241,7 @@ def _plan_pointwise(plan: Plan, operands: Sequence[Any]) -> None:
         if plan.casts:
             return
     shape = broadcast(op.name, *(plan.shapes[i] for i in plan.tensors)) if plan.tensors else ()
-    ins = tuple(x._layout.broadcast_to(shape) if isinstance(x, Tensor) else numbers for x in operands)
+    ins: tuple[Any, ...] = tuple(x._layout.broadcast_to(shape) if isinstance(x, Tensor) else numbers for x in operands)
     dtype = _result_dtype(op, computing, [x.dtype if isinstance(x, Layout) else x for x in ins])
     stride = result_stride(shape, [operands[i]._layout for i in plan.tensors])
     set_outs(plan, ins, (layout(dtype, shape, stride),))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -114,6 +114,16 @@ class Tensor:
 
     _storage: Storage
     _layout: Layout
+    _requires_grad: bool
+    _node: graph.Node | None
+    _output_number: int
+    _base: Tensor | None
+    _extra: Extra | None
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """What is attached at import (the stub file lists it)."""
 
     def __new__(cls, *args: Any, device: Any = None) -> Tensor:
         """`Tensor(sizes...)` (values undefined), `Tensor(sequence or array)` or `Tensor(tensor)`, in the default
@@ -334,7 +344,7 @@ class Tensor:
             raise RuntimeError(
                 f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
             )
-        return bool((self == element).any())
+        return bool((self == element).any())  # type: ignore[attr-defined]
 
     def __hash__(self) -> int:
         return id(self)

@@ -99,7 +99,8 @@ def _run(
                     leaves[id(target)] = [target, gradient]
                 else:
                     entry[1] = entry[1] + gradient
-        gradient = buffer = results = grads = entry = None  # so that an unshared gradient can be taken over
+        del results, grads
+        gradient = buffer = entry = have = None  # so that an unshared gradient can be taken over
 
     if wanted is None:
         for key in list(leaves):
@@ -210,6 +211,8 @@ def _leaf_hooks(entry: list[Any]) -> None:
 
 class _Holder:
     __slots__ = ("_storage",)
+
+    _storage: object
 
 
 def _references_of_unshared() -> tuple[int, int]:

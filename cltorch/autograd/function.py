@@ -64,6 +64,11 @@ class FunctionNode(Node):
 
     __slots__ = ("ctx", "function", "width", "outputs", "operands")
 
+    ctx: FunctionCtx
+    function: type[Function]
+    outputs: tuple[Callable[[], Any] | None, ...]
+    operands: tuple[Any, ...]
+
     def name(self) -> str:
         return f"{self.function.__name__}Backward"
 

@@ -87,6 +87,11 @@ class Node:
     __slots__ = ("targets", "slots", "sequence", "more", "__weakref__")
     width = 1
 
+    targets: tuple[Any, ...]
+    slots: tuple[int, ...]
+    sequence: int
+    more: _More | None
+
     def name(self) -> str:
         return type(self).__name__
 
@@ -236,6 +241,12 @@ class Context:
 
     __slots__ = ("inputs", "out", "attrs", "needs", "shapes")
 
+    inputs: tuple[Any, ...]
+    out: Any
+    attrs: tuple[Any, ...]
+    needs: tuple[bool, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
 
 _FREED: Any = "freed"
 
@@ -248,6 +259,11 @@ class OpNode(Node):
     """
 
     __slots__ = ("plan", "inputs", "versions", "out")
+
+    plan: Any
+    inputs: Any
+    versions: tuple[int, ...] | None
+    out: Any
 
     def name(self) -> str:
         return "".join(part.capitalize() for part in self.plan.op.name.split("_")) + "Backward0"

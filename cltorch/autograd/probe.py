@@ -79,7 +79,7 @@ for _name in (
     "rshift rrshift neg pos abs invert eq ne lt le gt ge getitem"
 ).split():
     setattr(Probe, f"__{_name}__", _operator)
-Probe.__hash__ = object.__hash__  # type: ignore[method-assign]
+Probe.__hash__ = object.__hash__  # type: ignore[method-assign, assignment]
 
 MISSING = Probe()
 
