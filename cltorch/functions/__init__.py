@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..attach import FUNCTIONS, attach_table
-from ..ops import activations, contraction, indexing as index_records, pooling, random as random_records, scan, sorting
+from ..ops import activations, contraction, pooling, scan, sorting
+from ..ops import indexing as index_records
+from ..ops import random as random_records
 from ..tensor import Tensor
 from . import activation, arithmetic, comparison, creation, indexing, linear, printing, random, reduction, shape
 

@@ -215,6 +215,10 @@ def _floordiv(self: Tensor, other: Operand) -> Tensor:
     return floor_divide(self, other) if isinstance(other, (bool, int, float, Tensor, np.generic)) else NotImplemented
 
 
+def _rdiv(self: Tensor, other: Operand) -> Tensor:
+    return div(other, self) if isinstance(other, (bool, int, float, Tensor, np.generic)) else NotImplemented
+
+
 def _mod(self: Tensor, other: Operand) -> Tensor:
     return remainder(self, other) if isinstance(other, (bool, int, float, Tensor, np.generic)) else NotImplemented
 

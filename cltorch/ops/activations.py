@@ -216,6 +216,7 @@ _slope(
     (1, 2, 3),
     lambda g, x, a, b: np.where((x <= a) | (x >= b), 0, g),
     ("gradient", "input", "min_val", "max_val"),
+    domain=((-3, 3), (-3, 3), (-1, -1), (1, 1)),
 )
 HARDTANH = _hidden(
     "_hardtanh",
@@ -265,6 +266,7 @@ _slope(
     (0, 1, 2, 3, 4),
     lambda g, x, a, p, i: np.where(x <= 0, g * a * i * np.exp(x * i), g * p),
     ("gradient", "input", "scale", "positive", "inner"),
+    domain=((-3, 3), (-3, 3), (1.2, 1.2), (1.1, 1.1), (0.9, 0.9)),
     includes=MATH,
     cost=16,
 )

@@ -160,6 +160,7 @@ ADD_SCALED = _many(
     method=False,
     inplace=False,
     function=False,
+    domain=((-3, 3), (-3, 3), (0.5, 0.5)),
     names=("input", "other", "alpha"),
     doc="input + alpha * other: what add, sub and rsub with alpha record.",
 )
@@ -762,6 +763,7 @@ CLAMP_BACKWARD = _many(
     function=False,
     inplace=False,
     reference=lambda g, x, low, high: np.where((x < low) | (x > high), 0, g),
+    domain=((-3, 3), (-3, 3), (-1, -1), (1, 1)),
     names=("gradient", "input", "min", "max"),
     doc="gradient where min <= input <= max, else 0.",
 )
