@@ -74,20 +74,7 @@ length = f"count * {RS}" if RUN else str(RS)
                 for (int e = 0; e < ${length}; e += ${W}) {
                     const int left = ${length} - e < ${W} ? ${length} - e : ${W};
                     if (rows >= ${W} && from + ${W - 1} * w_m + e + ${W} <= w_left) {
-                        const __global ${WT} *p = w_block + from + e;
-% for i in range(W):
-                        ${TW} v${i} = ${wload}${W}(p + ${i} * w_m);
-% endfor
-                        TRANSPOSE${W}(${TW}, v)
-                        if (left == ${W}) {
-% for i in range(W):
-                            to[(e + ${i}) * ${NK}] = v${i};
-% endfor
-                        } else {
-% for i in range(W - 1):
-                            if (${i} < left) to[(e + ${i}) * ${NK}] = v${i};
-% endfor
-                        }
+                        ${wload.replace("vec_load", "").replace("load", "")}transpose${W}(w_block + from + e, w_m, to + e * ${NK}, ${NK});
                     } else {
                         for (int i = 0; i < left; i++) {
                             __local ${T} *lane = (__local ${T} *)(to + (e + i) * ${NK});
@@ -152,8 +139,8 @@ length = f"count * {RS}" if RUN else str(RS)
 <%
 r0, dr, nr, a0, da = tap_rows
 s0, ds, ns, b0, db = tap_columns
-roll_columns = ns * TX * TY * NK > 512
-roll_rows = roll_columns or nr * ns * TX * TY * NK > 640
+roll_columns = ns * TX * TY * NK * len(phases) > 512
+roll_rows = roll_columns or RS * TX * TY * NK > 520
 %>
                         const ${"__global" if DIRECT else "__local"} ${T} *p = origin + ty * ${SIY} * pitch + tx * ${SIX};
                         const __local ${TW} *w = pack;
@@ -222,13 +209,7 @@ u = f"{s0} + s * {ds}" if roll_columns else str(s0 + s * ds)
                     const int y = y0 + row;
                     for (int x0 = 0; x0 < store_columns; x0 += ${W}) {
                         const __local ${TW} *from = sum_item + (row * sums_pitch + x0) * ${NK} + k;
-% for i in range(W):
-                        ${TW} v${i} = from[${i * NK}];
-% endfor
-                        TRANSPOSE${W}(${TW}, v)
-% for i in range(W):
-                        vec_store${W}(v${i}, turned + ${i * W});
-% endfor
+                        transpose${W}((const __local ${T} *)from, ${NK * W}, (__local ${TW} *)turned, 1);
                         for (int i = 0; i < channels; i++) {
                             const int c = g * m_count + m0 + k * ${W} + i;
                             const __local ${T} *line = turned + i * ${W} - x0;

@@ -4,7 +4,7 @@ Convolution as an implicit matrix product with tiles in local memory: the form f
 Algorithm. A work-group of 256 items computes a 64 x 64 tile of the product, 4 x 4 elements per item, in steps of 16 along the
 reduction; the matrices are never built, their elements are fetched from the tensors while the tiles are filled.
   forward, input   rows: output channels m; columns: output pixels (n, y, x) of one phase; reduction: (q, tap row, tap column).
-                   Tap (i, j) is (r0 + i*dr, s0 + j*ds) of the weight and reads the input at (y*SY + a0 + i*da, x*SX + b0 + j*db); a
+                   Tap (i, j) is (r0 + i*dr, u0 + j*du) of the weight and reads the input at (y*SY + a0 + i*da, x*SX + b0 + j*db); a
                    backward pass of stride S is S*S launches, one for each residue class of output pixels, with its own taps.
   weight           rows: output channels k; columns: (c, r, s); reduction: output pixels (n, y, x), split into `parts` whose results
                    go to scratch [part][k][c][tap] for conv_reduce.
@@ -18,7 +18,7 @@ void KERNEL(const __global ${AT} *restrict a, const __global ${BT} *restrict b${
             const ${INDEX} b_offset, const ${INDEX} b_n, const ${INDEX} b_c, const ${INDEX} b_h, const int b_rows, const int b_columns,
             const int rows, const int row_length, const int SY, const int SX,
             const int r0, const int dr, const int nr, const int a0, const int da,
-            const int s0, const int ds, const int ns, const int b0, const int db, const int S,
+            const int u0, const int du, const int nu, const int b0, const int db, const int S,
             const int out_step_y, const int out_step_x, const int phase_y, const int phase_x)
 {
     __local ${T} left[16 * 65], right[16 * 65];
@@ -35,7 +35,7 @@ void KERNEL(const __global ${AT} *restrict a, const __global ${BT} *restrict b${
     const ${INDEX} pixel = column0 + id % 64;
     const int px = pixel % row_length, py = pixel / row_length % rows;
     const ${INDEX} image = b_offset + pixel / row_length / rows * b_n + g * q_count * b_c;
-    const int y_first = py * SY + a0, x_first = px * SX + b0, taps = nr * ns;
+    const int y_first = py * SY + a0, x_first = px * SX + b0, taps = nr * nu;
 % endif
     for (${INDEX} k0 = first; k0 < last; k0 += 16) {
         for (int e = 0; e < 4; e++) {
@@ -47,8 +47,8 @@ void KERNEL(const __global ${AT} *restrict a, const __global ${BT} *restrict b${
                 const int x = k % row_length, y = k / row_length % rows;
                 value = ${aload}1(a + a_offset + k / row_length / rows * a_0 + (g * m_count + m0 + mm) * a_1 + y * a_2 + x);
 % else:
-                const int q = k / taps, t = k % taps, i = t / ns, j = t % ns;
-                value = ${aload}1(a + a_offset + g * a_g + (m0 + mm) * a_0 + q * a_1 + (r0 + i * dr) * S + s0 + j * ds);
+                const int q = k / taps, t = k % taps, i = t / nu, j = t % nu;
+                value = ${aload}1(a + a_offset + g * a_g + (m0 + mm) * a_0 + q * a_1 + (r0 + i * dr) * S + u0 + j * du);
 % endif
             }
             left[kk * 65 + mm] = value;
@@ -69,7 +69,7 @@ void KERNEL(const __global ${AT} *restrict a, const __global ${BT} *restrict b${
             const ${INDEX} k = k0 + kk;
             ${T} value = 0;
             if (pixel < columns && k < last) {
-                const int q = k / taps, t = k % taps, y = y_first + t / ns * da, x = x_first + t % ns * db;
+                const int q = k / taps, t = k % taps, y = y_first + t / nu * da, x = x_first + t % nu * db;
                 if (y >= 0 && y < b_rows && x >= 0 && x < b_columns) value = ${bload}1(b + image + q * b_c + y * b_h + x);
             }
 % endif

@@ -15,7 +15,7 @@ shorter = [v for v in (8, 4) if v < W]
 r0, dr, nr, a0, da = tap_rows
 s0, ds, ns, b0, db = tap_columns
 roll_columns = ns * MR * TY * NV > 400
-roll_rows = roll_columns or nr * ns * MR * TY * NV > 700
+roll_rows = roll_columns or nr * ns * MR * TY * NV > 640
 SPACE = "__global" if DIRECT else "__local"
 %>
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))

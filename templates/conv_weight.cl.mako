@@ -66,13 +66,7 @@ void KERNEL(const __global ${AT} *restrict given, const __global ${BT} *restrict
                     for (int x = 0; x < length; x += ${W}) {
                         if (x + ${W} > length && length >= ${W}) x = length - ${W};
                         if (channels >= ${W} && length >= ${W}) {
-% for i in range(W):
-                            ${TW} v${i} = ${aload}${W}(from + ${i} * g_c + x);
-% endfor
-                            TRANSPOSE${W}(${TW}, v)
-% for i in range(W):
-                            to[(x + ${i}) * ${NK}] = v${i};
-% endfor
+                            ${aload.replace("vec_load", "").replace("load", "")}transpose${W}(from + x, g_c, to + x * ${NK}, ${NK});
                         } else {
                             const int end = x + ${W} < length ? x + ${W} : length;
                             for (int i = x; i < end; i++) {
@@ -167,13 +161,7 @@ void KERNEL(const __global ${AT} *restrict given, const __global ${BT} *restrict
         const int channels = k_count - k0 - k * ${W} < ${W} ? k_count - k0 - k * ${W} : ${W};
         for (int x0 = 0; x0 < length; x0 += ${W}) {
             const __local ${TW} *from = sums + x0 * ${NK} + k;
-% for i in range(W):
-            ${TW} v${i} = from[${i * NK}];
-% endfor
-            TRANSPOSE${W}(${TW}, v)
-% for i in range(W):
-            vec_store${W}(v${i}, lines + ${i * W});
-% endfor
+            transpose${W}((const __local ${T} *)from, ${NK * W}, (__local ${TW} *)lines, 1);
             for (int i = 0; i < channels; i++) {
                 const int n = g * k_count + k0 + k * ${W} + i;
                 const __local ${T} *line = lines + i * ${W} - x0;

@@ -16,7 +16,7 @@ Inputs must have unit stride in their last dim (`accepts`), weights also contigu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import gcd, prod
@@ -366,7 +366,7 @@ def _geometry(p: _Problem, c: ConvConfig, size: int) -> _Geometry:
     vector = c.width * size
     local = (
         0 if c.direct else (c.chunk * slab_rows * pitch + c.width) * size,
-        (c.chunk * prod(p.taps) * c.vectors + c.width) * vector,
+        (c.chunk * prod(p.taps) + c.width) * c.vectors * vector,
         (held * sums_item + c.width * c.vectors) * vector,
     )
     return _Geometry(rows, columns, slab_rows, pitch, sums_pitch, sums_item, items, per_part, local)
@@ -538,6 +538,8 @@ def _lower_pixels(p: _Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
     index = _index_type(given, weight, *_epilogue_layouts(epilogue))
     finish = _Finish(epilogue, index)
     overlap = w >= c.width and _stores_twice(epilogue)
+    if (h % c.rows or c.rows) < c.tile_y:
+        raise ValueError(f"{p.op}: config: got {c.tile_y} rows per tile, wanted at most the {h % c.rows} of an image's last item")
     body = render(
         "conv_pixels", T=dtype.register, IT=dtype.storage, WT=weight.dtype.storage, W=c.width, NV=c.vectors, TY=c.tile_y, MR=c.tile_x,
         S=p.taps[1], tap_rows=p.y.phases[0][1], tap_columns=p.x.phases[0][1], DIRECT=c.direct, OVERLAP=overlap, INDEX=index,
@@ -680,6 +682,8 @@ def _lower(op: str, inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], att
     if 0 in epilogue.shape:
         return Lowered(())
     p = _problem(op, given, weight, epilogue.shape, attrs)
+    if not given.numel or not weight.numel:
+        config = ConvConfig("plain")
     config = config or choose(p, target, _stores_twice(epilogue))
     if config.form == "channels":
         return _lower_channels(p, config, epilogue)
@@ -1067,6 +1071,8 @@ def lower_conv_weight(
     groups = attrs[3]
     k, per_group, r, s = epilogue.shape
     p = _WeightProblem(grad, given, groups, k // groups, per_group, (r, s), attrs)
+    if not grad.numel or not given.numel:
+        config = WeightConfig("plain")
     config = config or choose_weight(p, target)
     if config.form == "channels":
         return _lower_weight_channels(p, config, target, epilogue)
