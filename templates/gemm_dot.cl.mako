@@ -22,7 +22,8 @@ ${setup}
   const I m0 = get_group_id(1) * mc, m1 = m0 + mc < M ? m0 + mc : M;
   const I n0 = get_group_id(0) * nc, n1 = n0 + nc < N ? n0 + nc : N;
   const I left = (k_end - k_begin) % ${W}, k_whole = k_end - left;
-  const ${M} counted = (${M})(${", ".join(map(str, range(W)))}) >= (${M})(${W} - left);
+  // (compared as int and widened: rusticl on llvmpipe compares longs wrongly)
+  const ${M} counted = CONVERT(${M}, (int${W})(${", ".join(map(str, range(W)))}) >= (int${W})((int)(${W} - left)));
   __local ${E} *sums = (__local ${E} *)sums_memory;
   for (I m = m0; m < m1; m += ${R}) {
     const I mb = m + ${R} <= M ? m : M - ${R};
@@ -48,11 +49,11 @@ ${setup}
       if (left) {
         const I k = k_end - ${W};
 % for r in rows:
-        const ${V} x${r} = counted ? ${load("a + %d * a_m + k" % r, W)} : (${V})(0);
+        const ${V} x${r} = as_${V}(as_${M}(${load("a + %d * a_m + k" % r, W)}) & counted);
 % endfor
 % for c in columns:
         {
-          const ${V} y = counted ? ${load("b + %d * b_n + k" % c, W)} : (${V})(0);
+          const ${V} y = as_${V}(as_${M}(${load("b + %d * b_n + k" % c, W)}) & counted);
 % for r in rows:
           c${r}_${c} = x${r} * y + c${r}_${c};
 % endfor

@@ -319,13 +319,24 @@ _LOCAL = 256 * 1024  # bytes of local memory that are worth using: about half of
 
 
 def _tile_shape(m: int, n: int, lanes: int, target: Target) -> tuple[int, int]:
-    """Rows and vectors of the register tile: 12 x 2 with 32 registers, 6 x 2 with 16, wider for few rows."""
+    """Rows and vectors of the register tile: as many sums as registers allow, few of them computed twice at the edges.
+
+    24 sums with 32 vector registers, 12 with 16. Below about 20 (10) sums the multiply-adds wait for one another.
+    """
     sums = 24 if target.vector_width >= 16 else 12
-    tile_m = min(sums // 2, m)
-    if m > tile_m:  # the fewest rows computed twice
-        tile_m = min((sums // 2, 8, 6) if sums == 24 else (6, 4), key=lambda r: (up(m, r) * r * (1 + 0.1 / r), -r))
-    tile_n = max(1, min(sums // tile_m, 4, n // lanes))
-    return tile_m, tile_n
+    best, shape = 0.0, (1, 1)
+    for tile_n in range(1, min(4, max(1, n // lanes)) + 1):
+        for tile_m in {min(m, sums // tile_n), min(m, 12, sums // tile_n), min(m, 8, sums // tile_n), min(m, 6)}:
+            if tile_m * tile_n > sums or tile_m > sums // 2:
+                continue
+            width = tile_n * lanes
+            waste = up(m, tile_m) * tile_m * up(n, width) * width
+            wait = 1 + 0.4 * max(0.0, 1 - tile_m * tile_n / (sums * 5 / 6))
+            loads = 1 + 0.05 * (tile_m + tile_n) / (tile_m * tile_n)
+            score = 1 / (waste * wait * loads)
+            if score > best:
+                best, shape = score, (tile_m, tile_n)
+    return shape
 
 
 def _tile_config(problem: GemmProblem, target: Target) -> GemmConfig:
@@ -335,7 +346,8 @@ def _tile_config(problem: GemmProblem, target: Target) -> GemmConfig:
     width = tile_n * lanes
     ahead = min(m, n) >= _AHEAD and k >= 128
     pack_a = "ahead" if ahead else "direct" if _native(dtype) and problem.a.column == 1 else "group"
-    in_place = _native(dtype) and problem.b.column == 1 and n >= width and m <= 2 * tile_m
+    read_in_place = m <= 2 * tile_m or k <= 64  # too few rows, or too shallow, to pay a copy
+    in_place = _native(dtype) and problem.b.column == 1 and n >= width and read_in_place
     pack_b = "ahead" if ahead else "direct" if in_place else "group"
     room = min(target.local_memory, _LOCAL) // _sum_bytes(dtype) - 256
     deepest = 1024 if ahead else 256 if room >= 32768 else 64
