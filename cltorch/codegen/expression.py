@@ -1,12 +1,16 @@
-"""Renders straight-line element programs (`Instr`) to OpenCL C at any vector width; used by every kernel that computes on elements.
+"""Renders straight-line element programs (`Instr`) to OpenCL C at any vector width; used by every kernel that computes
+on elements.
 
 Floor 1b. Pointwise and row-wise kernels drive a `Block` directly; gemm and conv call `emit_epilogue`.
 
-**Registers.** A value of dtype d at width W has the C type `register_type(d, W)`: float16, bfloat16 and float32 are `float{W}`, float64
-is `double{W}`, integers are vectors of their own type, bool is `int{W}` holding 0 or 1. Integer results wrap at their own width (C would
+**Registers.** A value of dtype d at width W has the C type `register_type(d, W)`: float16, bfloat16 and float32 are
+`float{W}`, float64
+is `double{W}`, integers are vectors of their own type, bool is `int{W}` holding 0 or 1. Integer results wrap at their
+own width (C would
 promote scalars to int, so they are cast back). float16 and bfloat16 values round only at casts and stores.
 
-**Masks.** A vector comparison gives lanes of 0/-1 in integers of the operands' size. The bool register is its negation; the mask
+**Masks.** A vector comparison gives lanes of 0/-1 in integers of the operands' size. The bool register is its
+negation; the mask
 itself is kept as well, so that a select on lanes of the same size costs no conversion.
 """
 
@@ -24,11 +28,18 @@ _TOKEN = re.compile(r"\{(\d+)(\??)\}|\{([TE])\}|\$([^$]+)\$")
 _LANE = {"char": 1, "uchar": 1, "short": 2, "ushort": 2, "int": 4, "uint": 4, "long": 8, "float": 4, "double": 8}
 _MASK = {1: "char", 2: "short", 4: "int", 8: "long"}
 _LIMITS = {
-    "uchar": (0, 255), "char": (-128, 127), "short": (-32768, 32767), "int": (-(2**31), 2**31 - 1),
+    "uchar": (0, 255),
+    "char": (-128, 127),
+    "short": (-32768, 32767),
+    "int": (-(2**31), 2**31 - 1),
     "long": (-(2**63), 2**63 - 1),
 }
-_FINITE = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38,
-           "float64": 1.7976931348623157e308}
+_FINITE = {
+    "float16": 65504.0,
+    "bfloat16": 3.3895313892515355e38,
+    "float32": 3.4028234663852886e38,
+    "float64": 1.7976931348623157e308,
+}
 
 
 def vector_type(element: str, width: int) -> str:
@@ -42,7 +53,8 @@ def register_type(dtype: DType, width: int) -> str:
 
 
 def literal(text: str, dtype: DType, width: int) -> str:
-    """`$text$` as a C constant of the register type: a number, inf, -inf, nan, pi, e, min, max, or a name kernels define."""
+    """`$text$` as a C constant of the register type: a number, inf, -inf, nan, pi, e, min, max, or a name kernels
+    define."""
     register = dtype.register
     name = text.strip()
     if name in ("min", "max"):
@@ -92,7 +104,8 @@ def _integer_constant(value: int, register: str) -> str:
 
 
 def convert(text: str, source: DType, target: DType, width: int) -> str:
-    """C of PyTorch's conversion of a register value `text`: truncation to integers, != 0 to bool, to nearest even to floats.
+    """C of PyTorch's conversion of a register value `text`: truncation to integers, != 0 to bool, to nearest even to
+    floats.
 
     float16 and bfloat16 targets are rounded to their precision although the register stays float.
     """
@@ -124,7 +137,8 @@ def _resize(text: str, element: str, width: int) -> str:
 
 
 def load(dtype: DType, pointer: str, width: int) -> str:
-    """C that loads `width` consecutive elements of `dtype` from `pointer` (of the dtype's storage type) into a register."""
+    """C that loads `width` consecutive elements of `dtype` from `pointer` (of the dtype's storage type) into a
+    register."""
     if dtype is float16:
         return f"half_load{width}({pointer})"
     if dtype is bfloat16:
@@ -191,13 +205,15 @@ def chosen_includes(names: Iterable[str]) -> tuple[str, ...]:
 class Block:
     """C statements computing numbered values at one vector width.
 
-    Bind the values that exist (`bind`, `bind_scalar`), call `run`, then ask for names (`name`). `statements` holds the C lines in order
+    Bind the values that exist (`bind`, `bind_scalar`), call `run`, then ask for names (`name`). `statements` holds the
+    C lines in order
     and `includes` the files of kernels/ they need.
 
     Args:
         width: lanes per value; 1 gives scalar code.
         prefix: begins the C names this block declares; two blocks in one C scope need different ones.
-        index: C expression of the long{W} number of each lane's element in the iteration space, for `index` instructions.
+        index: C expression of the long{W} number of each lane's element in the iteration space, for `index`
+            instructions.
     """
 
     def __init__(self, width: int, prefix: str = "v", index: str | None = None):
@@ -269,7 +285,9 @@ class Block:
             found = self._masks[number, lane] = f"{self.prefix}{number}_mask{lane}"
             element = vector_type(_MASK[lane], self.width)
             text = name if self._dtypes[number] is bool_ else convert(name, self._dtypes[number], bool_, self.width)
-            self.statements.append(f"{element} {found} = {f'-{text}' if lane == 4 else f'CONVERT({element}, -{text})'};")
+            self.statements.append(
+                f"{element} {found} = {f'-{text}' if lane == 4 else f'CONVERT({element}, -{text})'};"
+            )
         return found
 
     def _compute(self, number: int, instr: Instr) -> None:
@@ -331,7 +349,8 @@ class Block:
 def needed_values(
     instrs: Sequence[object], first: int, wanted: Iterable[int], known: Mapping[int, object] | Iterable[int] = ()
 ) -> set[int]:
-    """The values that must be computed or bound to have `wanted`: they and their arguments, stopping at `known` values."""
+    """The values that must be computed or bound to have `wanted`: they and their arguments, stopping at `known`
+    values."""
     out: set[int] = set()
     stack = list(wanted)
     while stack:
@@ -359,10 +378,12 @@ def emit_epilogue(
         epilogue: the program.
         width: elements in `acc_name` (lanes of one vector; 1 for the scalar edge code).
         acc_name: C expression of the finished elements, of type `register_type(epilogue.dtype, width)`.
-        load: extra input i -> C expression of its elements in a register of the same width: build it with `load`, `gather` or a
+        load: extra input i -> C expression of its elements in a register of the same width: build it with `load`,
+            `gather` or a
             splat, from your kernel's own pointer, offset and stride parameters.
         prefix: begins the C names declared here. Put the statements in braces of their own, or use a prefix per call.
-        index: C expression (long{W}) of the elements' numbers in the output's shape, if `index` instructions are allowed.
+        index: C expression (long{W}) of the elements' numbers in the output's shape, if `index` instructions are
+            allowed.
 
     Returns:
         statements: C lines to run.
@@ -370,7 +391,8 @@ def emit_epilogue(
             `store(epilogue.stores[number][1].dtype, text, pointer, width)`.
         includes: files of kernels/ for KernelSource.includes.
 
-    Run-time scalar i is taken from a kernel parameter called `s{i}`, of type `scalar_ctype(epilogue.scalars[i])`, bound as
+    Run-time scalar i is taken from a kernel parameter called `s{i}`, of type `scalar_ctype(epilogue.scalars[i])`,
+    bound as
     `Scalar(i, scalar_ctype(...))`; `scalar_parameters` writes the declarations.
     """
     block = Block(width, prefix, index)

@@ -1,6 +1,8 @@
-"""The tensors an element-wise kernel walks together: which dims remain, how each operand steps, which C reads and writes it.
+"""The tensors an element-wise kernel walks together: which dims remain, how each operand steps, which C reads and
+writes it.
 
-Floor 1b. Shared by `pointwise` and `rowwise`. An `Operand` has a stride per walked dim; `collapse` merges dims that every operand
+Floor 1b. Shared by `pointwise` and `rowwise`. An `Operand` has a stride per walked dim; `collapse` merges dims that
+every operand
 steps through evenly, so that most programs become one flat dim whatever their shapes were.
 """
 
@@ -21,7 +23,8 @@ INPUT, STORE, INDEX = "input", "store", "index"
 
 @dataclass(frozen=True)
 class Operand:
-    """One tensor of a kernel, or a running number (`role` INDEX, whose strides count elements; 0: of the element, 1: within the row).
+    """One tensor of a kernel, or a running number (`role` INDEX, whose strides count elements; 0: of the element, 1:
+    within the row).
 
     Attributes:
         role, number: input i, store i, or the index.
@@ -58,7 +61,8 @@ class Operand:
         return Input(self.number) if self.role == INPUT else Output(self.number)
 
     def read(self, at: str, kind: str, stride: str, width: int) -> str:
-        """C of `width` elements from the offset `at`; `kind` says how they lie: 'unit', 'fixed' (all the same) or 'step'."""
+        """C of `width` elements from the offset `at`; `kind` says how they lie: 'unit', 'fixed' (all the same) or
+        'step'."""
         if self.role == INDEX:
             return index_vector(at, "0" if kind == "fixed" else "1" if kind == "unit" else stride, width)
         pointer = f"{self.pointer} + {at}"
@@ -132,7 +136,9 @@ def collapse(shape: Sequence[int], operands: Sequence[Operand]) -> tuple[tuple[i
     return tuple(sizes), [replace(o, strides=tuple(step[k] for step in steps)) for k, o in enumerate(operands)]
 
 
-def reorder(shape: Sequence[int], operands: Sequence[Operand], order: Sequence[int]) -> tuple[tuple[int, ...], list[Operand]]:
+def reorder(
+    shape: Sequence[int], operands: Sequence[Operand], order: Sequence[int]
+) -> tuple[tuple[int, ...], list[Operand]]:
     """The same walk with dims in another order."""
     moved = [replace(o, strides=tuple(o.strides[d] for d in order)) for o in operands]
     return tuple(shape[d] for d in order), moved
@@ -179,6 +185,6 @@ def width_for(size: int, widest_width: int) -> int:
 
 def bytes_moved(shape: Sequence[int], operands: Sequence[Operand]) -> float:
     """Necessary memory traffic: every distinct element once."""
-    return float(sum(
-        o.dtype.itemsize * prod(n for n, s in zip(shape, o.strides) if s) for o in operands if o.role != INDEX
-    ))
+    return float(
+        sum(o.dtype.itemsize * prod(n for n, s in zip(shape, o.strides) if s) for o in operands if o.role != INDEX)
+    )

@@ -1,7 +1,9 @@
 """Lowers pointwise programs: any chain of element-wise operations, broadcasts, casts, copies and fills is one kernel.
 
-Floor 1b. `lower_pointwise` picks one of three forms (flat, strided, tiled; see templates/pointwise.cl.mako) from how the operands lie
-together; `lower_multi` puts many independent flat programs of one kind (the optimizer's update of every parameter) into few launches.
+Floor 1b. `lower_pointwise` picks one of three forms (flat, strided, tiled; see templates/pointwise.cl.mako) from how
+the operands lie
+together; `lower_multi` puts many independent flat programs of one kind (the optimizer's update of every parameter)
+into few launches.
 """
 
 from __future__ import annotations
@@ -173,12 +175,18 @@ def _launch(
     body = render("pointwise", parameters=parameters + scalar_names, local_size=local, gpu=gpu, **{**unused, **text})
     source = KernelSource("pointwise", body, includes, (local,))
     launch = Launch(
-        source, (*arguments, *scalar_values), (groups * local,), _flops(program, needed, prod(shape)), bytes_moved(shape, operands)
+        source,
+        (*arguments, *scalar_values),
+        (groups * local,),
+        _flops(program, needed, prod(shape)),
+        bytes_moved(shape, operands),
     )
     return Lowered((launch,))
 
 
-def _flat(program: _Program, needed: set[int], shape: tuple[int, ...], operands: list[Operand], target: Target) -> Lowered:
+def _flat(
+    program: _Program, needed: set[int], shape: tuple[int, ...], operands: list[Operand], target: Target
+) -> Lowered:
     n = prod(shape)
     kinds = {o: "unit" if not shape else kind_of(o.strides[0]) for o in operands}
     ctype = index_ctype(shape, operands)
@@ -187,7 +195,8 @@ def _flat(program: _Program, needed: set[int], shape: tuple[int, ...], operands:
     setup = [f"{o.pointer} += {o.name}_x;" for o in operands if o.role != INDEX]
     setup += [
         f"const {o.dtype.register} {o.name}_b = {o.read('0', 'unit', '', 1)};"
-        for o in operands if o.role == INPUT and kinds[o] == "fixed"
+        for o in operands
+        if o.role == INPUT and kinds[o] == "fixed"
     ]
 
     def code(at: str, lanes: int) -> Block:
@@ -196,7 +205,9 @@ def _flat(program: _Program, needed: set[int], shape: tuple[int, ...], operands:
                 return f"{o.name}_b" if lanes == 1 else f"({vector_type(o.dtype.register, lanes)})({o.name}_b)"
             return o.read(at, kinds[o], "", lanes)
 
-        return _element_code(program, needed, operands, lanes, read, lambda o, text: o.write(text, at, kinds[o], "", lanes))
+        return _element_code(
+            program, needed, operands, lanes, read, lambda o, text: o.write(text, at, kinds[o], "", lanes)
+        )
 
     vector, scalar = code("j", width), code("k", 1)
     parameters, arguments = _pointers(operands)
@@ -217,15 +228,29 @@ def _flat(program: _Program, needed: set[int], shape: tuple[int, ...], operands:
             parameters.append(f"const {ctype} {o.name}_x")
             arguments.append(Value(ctype, o.offset))
     return _launch(
-        program, needed, shape, operands, parameters, arguments, groups, gpu, (vector, scalar), form="flat", I=ctype, W=width,
-        setup=setup, vector=vector.statements, scalar=scalar.statements,
+        program,
+        needed,
+        shape,
+        operands,
+        parameters,
+        arguments,
+        groups,
+        gpu,
+        (vector, scalar),
+        form="flat",
+        I=ctype,
+        W=width,
+        setup=setup,
+        vector=vector.statements,
+        scalar=scalar.statements,
     )
 
 
 def _geometry(
     ctype: str, shape: Sequence[int], operands: Sequence[Operand], last_kinds: dict[Operand, str], fixed_last: int
 ) -> tuple[list[str], list[Argument], list[str], list[str]]:
-    """Parameters and arguments of sizes, offsets and strides; C that decodes `row` into the outer counters; C that steps a row on.
+    """Parameters and arguments of sizes, offsets and strides; C that decodes `row` into the outer counters; C that
+    steps a row on.
 
     The last `fixed_last` dims are walked by the kernel itself and not counted by rows.
     """
@@ -247,7 +272,9 @@ def _geometry(
             if d < rank - 1 or last_kinds[o] == "step":
                 parameters.append(f"const {ctype} {o.name}_s{d}")
                 arguments.append(Value(ctype, o.strides[d]))
-        start = " + ".join(["0" if o.role == INDEX else f"{o.name}_x"] + [f"c{d} * {o.name}_s{d}" for d in range(outer)])
+        start = " + ".join(
+            ["0" if o.role == INDEX else f"{o.name}_x"] + [f"c{d} * {o.name}_s{d}" for d in range(outer)]
+        )
         rows.append(f"{ctype} {o.name}_r = {start};")
 
     def advance(d: int) -> list[str]:
@@ -301,8 +328,24 @@ def _strided(
     parameters += sizes + [f"const {ctype} {name}" for name in extra]
     arguments += numbers + [Value(ctype, number) for number in extra.values()]
     return _launch(
-        program, needed, shape, operands, parameters, arguments, groups, gpu, (vector, scalar), form="strided", I=ctype, W=width,
-        rank=rank, decode=decode, advance=advance, setup=setup, vector=vector.statements, scalar=scalar.statements,
+        program,
+        needed,
+        shape,
+        operands,
+        parameters,
+        arguments,
+        groups,
+        gpu,
+        (vector, scalar),
+        form="strided",
+        I=ctype,
+        W=width,
+        rank=rank,
+        decode=decode,
+        advance=advance,
+        setup=setup,
+        vector=vector.statements,
+        scalar=scalar.statements,
     )
 
 
@@ -322,10 +365,18 @@ def _split(rows: int, inner: int, width: int, target: Target) -> tuple[int, int,
 
 
 def _long_dim(shape: Sequence[int], operands: Sequence[Operand]) -> int | None:
-    """The dim to run vectors along where the last one is too short for any: a long one along which an input is contiguous."""
+    """The dim to run vectors along where the last one is too short for any: a long one along which an input is
+    contiguous."""
     if not shape or shape[-1] >= 8:
         return None
-    return next((d for d, n in enumerate(shape[:-1]) if n >= 32 and any(o.strides[d] == 1 for o in operands if o.role == INPUT)), None)
+    return next(
+        (
+            d
+            for d, n in enumerate(shape[:-1])
+            if n >= 32 and any(o.strides[d] == 1 for o in operands if o.role == INPUT)
+        ),
+        None,
+    )
 
 
 def _crossing_dim(shape: Sequence[int], operands: Sequence[Operand], target: Target) -> int | None:
@@ -333,7 +384,9 @@ def _crossing_dim(shape: Sequence[int], operands: Sequence[Operand], target: Tar
     if target.kind == "gpu" or len(shape) < 2 or any(o.role == STORE and o.strides[-1] != 1 for o in operands):
         return None
     width = widest(operands, target)
-    found = [d for o in operands if o.role == INPUT and o.strides[-1] > 1 for d in range(len(shape) - 1) if o.strides[d] == 1]
+    found = [
+        d for o in operands if o.role == INPUT and o.strides[-1] > 1 for d in range(len(shape) - 1) if o.strides[d] == 1
+    ]
     if not found or shape[-1] < width or shape[found[0]] < width:
         return None
     return found[0]
@@ -353,7 +406,8 @@ def _tiled(
     pitch = width + 1
     stages = [f"__local {o.dtype.storage} {o.name}_stage[{width * pitch}];" for o in staged]
     fill = [
-        f"vec_store{width}(vec_load{width}({o.pointer} + {o.name}_r + (j + lane) * {o.name}_s{p} + t), {o.name}_stage + lane * {pitch});"
+        f"vec_store{width}(vec_load{width}({o.pointer} + {o.name}_r + (j + lane) * {o.name}_s{p} + t), "
+        f"{o.name}_stage + lane * {pitch});"
         for o in staged
     ]
     setup = [f"const {ctype} {o.name}_q = {o.name}_r + q * {o.name}_s{q};" for o in operands]
@@ -385,8 +439,25 @@ def _tiled(
     parameters += sizes + [f"const {ctype} {name}" for name in extra]
     arguments += numbers + [Value(ctype, number) for number in extra.values()]
     return _launch(
-        program, needed, shape, operands, parameters, arguments, -(-units // per), False, (vector, scalar), form="tiled", I=ctype,
-        W=width, rank=rank, stages=stages, fill=fill, decode=decode, advance=advance, setup=setup, vector=vector.statements,
+        program,
+        needed,
+        shape,
+        operands,
+        parameters,
+        arguments,
+        -(-units // per),
+        False,
+        (vector, scalar),
+        form="tiled",
+        I=ctype,
+        W=width,
+        rank=rank,
+        stages=stages,
+        fill=fill,
+        decode=decode,
+        advance=advance,
+        setup=setup,
+        vector=vector.statements,
         scalar=scalar.statements,
     )
 
@@ -397,9 +468,12 @@ def _tiled(
 def lower_multi(bodies: Sequence[Body], target: Target) -> Lowered:
     """Few launches for many independent bodies with the same instructions, scalars and dtypes, all operands contiguous.
 
-    Inputs and outputs are numbered body after body (body b's input i is Input(b * inputs + i)); scalars are shared. A store that
-    shares an input's buffer is written through that input's pointer. The kernel's text depends on how many bodies one launch takes
-    (bounded by the device's bytes of arguments), not on their sizes; slots of the last launch that are left over get no work.
+    Inputs and outputs are numbered body after body (body b's input i is Input(b * inputs + i)); scalars are shared. A
+    store that
+    shares an input's buffer is written through that input's pointer. The kernel's text depends on how many bodies one
+    launch takes
+    (bounded by the device's bytes of arguments), not on their sizes; slots of the last launch that are left over get
+    no work.
 
     Raises ValueError if the bodies differ in more than sizes and offsets, or an operand is not contiguous.
     """
@@ -410,14 +484,18 @@ def lower_multi(bodies: Sequence[Body], target: Target) -> Lowered:
     signature = _signature(model)
     for _, body in live:
         if _signature(body) != signature:
-            raise ValueError("lower_multi: bodies: got programs that differ, wanted the same instructions, dtypes and aliases")
+            raise ValueError(
+                "lower_multi: bodies: got programs that differ, wanted the same instructions, dtypes and aliases"
+            )
         for layout in (*body.inputs, *(layout for _, layout in body.stores)):
             if not layout.contiguous:
                 raise ValueError(f"lower_multi: operand: got {layout}, wanted a contiguous one")
     program = _program_of(model)
     needed = program.needed()
     used = [i for i in range(program.inputs) if i in needed]
-    operands = gather_operands(model.shape, model.inputs, used, model.stores, model.aliases, _uses_index(program, needed))
+    operands = gather_operands(
+        model.shape, model.inputs, used, model.stores, model.aliases, _uses_index(program, needed)
+    )
     shared = {o.number: o.alias for o in operands if o.role == STORE and o.alias in used}
     pointers = [o for o in operands if o.role != INDEX and not (o.role == STORE and o.number in shared)]
     layouts = [layout for _, body in live for layout in (*body.inputs, *(x for _, x in body.stores))]
@@ -429,7 +507,7 @@ def lower_multi(bodies: Sequence[Body], target: Target) -> Lowered:
     if slots < 2:
         return _one_by_one(live, program, target)
     launches = [
-        _multi_launch(live[at:at + slots], slots, program, needed, operands, pointers, shared, offsets, ctype, target)
+        _multi_launch(live[at : at + slots], slots, program, needed, operands, pointers, shared, offsets, ctype, target)
         for at in range(0, len(live), slots)
     ]
     return Lowered(tuple(launches))
@@ -437,8 +515,11 @@ def lower_multi(bodies: Sequence[Body], target: Target) -> Lowered:
 
 def _signature(body: Body) -> tuple[object, ...]:
     return (
-        tuple(layout.dtype.name for layout in body.inputs), body.scalars, body.instrs,
-        tuple((value, layout.dtype.name) for value, layout in body.stores), body.aliases,
+        tuple(layout.dtype.name for layout in body.inputs),
+        body.scalars,
+        body.instrs,
+        tuple((value, layout.dtype.name) for value, layout in body.stores),
+        body.aliases,
     )
 
 
@@ -485,16 +566,25 @@ def _multi_launch(
 
     def code(at: str, lanes: int) -> Block:
         return _element_code(
-            program, needed, operands, lanes, lambda o: o.read(at, "unit", "", lanes),
+            program,
+            needed,
+            operands,
+            lanes,
+            lambda o: o.read(at, "unit", "", lanes),
             lambda o, text: o.write(text, at, "unit", "", lanes),
         )
 
     vector, scalar = code("j", width), code("k", 1)
     written = set(shared.values())
-    kinds = {o: f"__global {'' if o.role == STORE or o.number in written else 'const '}{o.dtype.storage} *" for o in pointers}
+    kinds = {
+        o: f"__global {'' if o.role == STORE or o.number in written else 'const '}{o.dtype.storage} *" for o in pointers
+    }
     select: list[tuple[str, str]] = [(kinds[o], o.pointer) for o in pointers]
-    same = [(f"__global {o.dtype.storage} *", o.pointer, f"i{shared[o.number]}") for o in operands
-            if o.role == STORE and o.number in shared]
+    same = [
+        (f"__global {o.dtype.storage} *", o.pointer, f"i{shared[o.number]}")
+        for o in operands
+        if o.role == STORE and o.number in shared
+    ]
     parameters: list[str] = []
     arguments: list[Argument] = []
     groups = 0
@@ -513,12 +603,25 @@ def _multi_launch(
         arguments += [Value(ctype, size), Value("int", groups)]
     scalar_names, scalar_values = _scalar_arguments(program, needed)
     body_text = render(
-        "multi", parameters=[*parameters, f"const {ctype} chunk", *scalar_names], local_size=local, gpu=gpu, I=ctype, W=width,
-        slots=slots, select=select, same=same, offsets=offsets, vector=vector.statements, scalar=scalar.statements,
+        "multi",
+        parameters=[*parameters, f"const {ctype} chunk", *scalar_names],
+        local_size=local,
+        gpu=gpu,
+        I=ctype,
+        W=width,
+        slots=slots,
+        select=select,
+        same=same,
+        offsets=offsets,
+        vector=vector.statements,
+        scalar=scalar.statements,
     )
     includes = chosen_includes((*vector.includes, *scalar.includes))
     nbytes = float(sum(o.dtype.itemsize * prod(body.shape) for _, body in bodies for o in operands if o.role != INDEX))
     return Launch(
-        KernelSource("multi", body_text, includes, (local,)), (*arguments, Value(ctype, chunk), *scalar_values),
-        (groups * local,), _flops(program, needed, total), nbytes,
+        KernelSource("multi", body_text, includes, (local,)),
+        (*arguments, Value(ctype, chunk), *scalar_values),
+        (groups * local,),
+        _flops(program, needed, total),
+        nbytes,
     )

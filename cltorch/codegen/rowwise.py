@@ -1,8 +1,12 @@
-"""Lowers row programs: sums, norms, softmax, argmax, batch statistics; any reductions with what comes before and after them.
+"""Lowers row programs: sums, norms, softmax, argmax, batch statistics; any reductions with what comes before and after
+them.
 
-Floor 1b. `lower_rowwise` sorts a program's values by how many levels of reductions they need, makes one pass over the row per level,
-and picks the axis along which vectors run (templates/rowwise.cl.mako). Pure reductions with few long rows become two launches:
-parts of rows into scratch memory, then a second row program over the parts. The order of additions depends on sizes only: results
+Floor 1b. `lower_rowwise` sorts a program's values by how many levels of reductions they need, makes one pass over the
+row per level,
+and picks the axis along which vectors run (templates/rowwise.cl.mako). Pure reductions with few long rows become two
+launches:
+parts of rows into scratch memory, then a second row program over the parts. The order of additions depends on sizes
+only: results
 are deterministic.
 """
 
@@ -65,7 +69,8 @@ class _Analysis:
     def reduces(self, level: int) -> list[int]:
         """Numbers of the Reduce values computed in pass `level`."""
         return [
-            self.first + i for i, x in enumerate(self.program.instrs)
+            self.first + i
+            for i, x in enumerate(self.program.instrs)
             if isinstance(x, Reduce) and self.level[self.first + i] == level and self.first + i in self.needed
         ]
 
@@ -87,7 +92,9 @@ def _analyse(program: RowProgram) -> _Analysis:
         dtypes.append(x.dtype)
     out = _Analysis(program, first, full, level, dtypes)
     out.needed = needed_values(program.instrs, first, [value for value, _ in program.stores])
-    out.passes = max((level[v] for v in out.needed if v >= first and isinstance(program.instrs[v - first], Reduce)), default=0)
+    out.passes = max(
+        (level[v] for v in out.needed if v >= first and isinstance(program.instrs[v - first], Reduce)), default=0
+    )
     for number, (value, place) in enumerate(program.stores):
         if full[value] or (place.shape == program.shape and any(program.shape[d] != 1 for d in program.dims)):
             out.full_stores[number] = level[value] + 1
@@ -105,7 +112,8 @@ def _analyse(program: RowProgram) -> _Analysis:
 
 @dataclass(frozen=True)
 class _Walk:
-    """Collapsed dims: `kept` and `reduced` sizes, and operands whose strides are those of kept dims, then of reduced dims."""
+    """Collapsed dims: `kept` and `reduced` sizes, and operands whose strides are those of kept dims, then of reduced
+    dims."""
 
     kept: tuple[int, ...]
     reduced: tuple[int, ...]
@@ -128,17 +136,34 @@ def _operands_of(analysis: _Analysis) -> list[Operand]:
     aliases = program.aliases
     shared = {number: i for i, number in enumerate(aliases) if number >= 0}
     stores = [
-        Operand(STORE, i, place.dtype, place.offset, place.stride if i in analysis.full_stores else
-                tuple(0 if d in program.dims else s for d, s in enumerate(place.stride)), aliases[i] if i < len(aliases) else -1)
+        Operand(
+            STORE,
+            i,
+            place.dtype,
+            place.offset,
+            place.stride
+            if i in analysis.full_stores
+            else tuple(0 if d in program.dims else s for d, s in enumerate(place.stride)),
+            aliases[i] if i < len(aliases) else -1,
+        )
         for i, (_, place) in enumerate(program.stores)
     ]
     inputs = [
-        Operand(INPUT, i, x.dtype, x.offset,
-                tuple(0 if program.row_inputs[i] and d in program.dims else s for d, s in enumerate(x.stride)), shared.get(i, -1))
-        for i, x in enumerate(program.inputs) if i in analysis.needed
+        Operand(
+            INPUT,
+            i,
+            x.dtype,
+            x.offset,
+            tuple(0 if program.row_inputs[i] and d in program.dims else s for d, s in enumerate(x.stride)),
+            shared.get(i, -1),
+        )
+        for i, x in enumerate(program.inputs)
+        if i in analysis.needed
     ]
     out = [o for o in stores if o.number in analysis.full_stores]
-    out += sorted((o for o in inputs if analysis.full[o.number]), key=lambda o: -o.dtype.itemsize * sum(s != 0 for s in o.strides))
+    out += sorted(
+        (o for o in inputs if analysis.full[o.number]), key=lambda o: -o.dtype.itemsize * sum(s != 0 for s in o.strides)
+    )
     out += [o for o in stores if o.number not in analysis.full_stores]
     out += [o for o in inputs if not analysis.full[o.number]]
     used = [program.instrs[v - analysis.first] for v in analysis.needed if v >= analysis.first]
@@ -157,7 +182,9 @@ def _walk_of(analysis: _Analysis, target: Target) -> _Walk:
     program = analysis.program
     operands = _operands_of(analysis)
     # Dims go by how the per-element operands lie in memory; the rest follows.
-    guides = [o for o in operands if o.role != INDEX and _is_full(analysis, o)] or [o for o in operands if o.role != INDEX]
+    guides = [o for o in operands if o.role != INDEX and _is_full(analysis, o)] or [
+        o for o in operands if o.role != INDEX
+    ]
     order = sorted(range(len(program.shape)), key=lambda d: tuple(-o.strides[d] for o in guides))
     kept = _merge([d for d in order if d not in program.dims], program.shape, operands)
     reduced = _merge([d for d in order if d in program.dims], program.shape, operands)
@@ -183,7 +210,8 @@ def _is_full(analysis: _Analysis, o: Operand) -> bool:
 
 
 def _merge(dims: Sequence[int], shape: Sequence[int], operands: Sequence[Operand]) -> list[tuple[int, tuple[int, ...]]]:
-    """Sizes and strides (one per operand) of `dims` after merging neighbours that every operand steps through evenly."""
+    """Sizes and strides (one per operand) of `dims` after merging neighbours that every operand steps through
+    evenly."""
     out: list[tuple[int, tuple[int, ...]]] = []
     for d in dims:
         n, step = shape[d], tuple(o.strides[d] for o in operands)
@@ -250,7 +278,8 @@ def _wrap(text: str, dtype: DType, width: int) -> str:
 class _Reduction:
     """The C of one Reduce for accumulators of `width` lanes, named by `stem`.
 
-    Float sums have a plain accumulator per copy, reset per block, and a compensated total; argmax and argmin have a key and a
+    Float sums have a plain accumulator per copy, reset per block, and a compensated total; argmax and argmin have a
+    key and a
     position per copy; all others one accumulator per copy.
     """
 
@@ -336,7 +365,7 @@ class _Reduction:
             return []
         parts = [self.names(u)[0] for u in range(self.copies)]
         while len(parts) > 1:
-            parts = [f"({a} + {b})" for a, b in zip(parts[::2], parts[1::2])] + parts[len(parts) // 2 * 2:]
+            parts = [f"({a} + {b})" for a, b in zip(parts[::2], parts[1::2])] + parts[len(parts) // 2 * 2 :]
         t, e = f"{self.stem}_total", f"{self.stem}_lost"
         # an infinite total makes the correction NaN: drop it
         return [
@@ -488,8 +517,12 @@ class _UnitCode:
         out: list[str] = []
         for block in self.rows:
             wanted = [
-                v for v in sorted(analysis.needed)
-                if v >= first and isinstance(program.instrs[v - first], Instr) and not analysis.full[v] and analysis.level[v] == level
+                v
+                for v in sorted(analysis.needed)
+                if v >= first
+                and isinstance(program.instrs[v - first], Instr)
+                and not analysis.full[v]
+                and analysis.level[v] == level
             ]
             start = len(block.statements) if level else 0
             block.run(program.instrs, first, wanted)
@@ -503,15 +536,21 @@ class _UnitCode:
 
     def _pass(self, level: int) -> _Pass:
         analysis = self.analysis
-        program, first = analysis.program, analysis.first
         reduces, stores, staged = self._wanted(level)
         out = _Pass()
-        vectors = {v: self._reduction(v, self.width, self.copies if self.horizontal else 1, f"a{level}_", 0) for v in reduces}
+        vectors = {
+            v: self._reduction(v, self.width, self.copies if self.horizontal else 1, f"a{level}_", 0) for v in reduces
+        }
         copies = [vectors] + [
             {v: self._reduction(v, self.width, 1, f"a{level}_c{u}_", u) for v in reduces}
-            for u in range(1, self.copies) if not self.horizontal
+            for u in range(1, self.copies)
+            if not self.horizontal
         ]
-        tails = {v: self._reduction(v, 1, 1, f"b{level}_", 0) for v in reduces} if self.horizontal and self.width > 1 else {}
+        tails = (
+            {v: self._reduction(v, 1, 1, f"b{level}_", 0) for v in reduces}
+            if self.horizontal and self.width > 1
+            else {}
+        )
         everything = [r for group in copies for r in group.items()] + list(tails.items())
         for v, r in everything:
             out.before += r.before(self._source(v))
@@ -521,7 +560,9 @@ class _UnitCode:
         for u in range(self.copies):
             group = vectors if self.horizontal else copies[u]
             at = (f"j + {u * self.width}" if u else "j") if self.horizontal else self._lane(u)
-            body = self._elements(level, u, self.width, at, group, u if self.horizontal else 0, reduces, stores, staged, used)
+            body = self._elements(
+                level, u, self.width, at, group, u if self.horizontal else 0, reduces, stores, staged, used
+            )
             out.bodies.append(body)
         if self.horizontal and self.width > 1:
             out.tail = self._elements(level, 0, 1, "k", tails, 0, reduces, stores, staged, used, prefix="t")
@@ -572,7 +613,10 @@ class _UnitCode:
         out: list[str] = []
         shared = [f"shared_{v}_{i}" for i in range(len(names))]
         out += [f"{s}[get_local_id(0)] = {n};" for s, n in zip(shared, names)]
-        out += ["barrier(CLK_LOCAL_MEM_FENCE);", f"for (int half_size = {self.form.local_size // 2}; half_size > 0; half_size >>= 1) {{"]
+        out += [
+            "barrier(CLK_LOCAL_MEM_FENCE);",
+            f"for (int half_size = {self.form.local_size // 2}; half_size > 0; half_size >>= 1) {{",
+        ]
         out.append("  if ((int)get_local_id(0) < half_size) {")
         mine = [f"{s}[get_local_id(0)]" for s in shared]
         theirs = [f"{s}[get_local_id(0) + half_size]" for s in shared]
@@ -586,7 +630,8 @@ class _UnitCode:
 
     def _stage_reads(self, level: int) -> set[int]:
         reduces, stores, staged = self._wanted(level)
-        targets = [self.analysis.program.instrs[v - self.analysis.first].arg for v in reduces]  # type: ignore[union-attr]
+        # type: ignore[union-attr]
+        targets = [self.analysis.program.instrs[v - self.analysis.first].arg for v in reduces]
         targets += [self.analysis.program.stores[i][0] for i in stores]
         ready = {v for v, p in self.form.staged.items() if p < level}
         return needed_values(self.analysis.program.instrs, self.analysis.first, targets, self._known(ready)) & ready
@@ -596,8 +641,18 @@ class _UnitCode:
         return {v for v in range(len(self.analysis.full)) if not self.analysis.full[v]} | staged
 
     def _elements(
-        self, level: int, copy: int, width: int, at: str, reductions: dict[int, _Reduction], slot: int, reduces: Sequence[int],
-        stores: Sequence[int], staged: Sequence[int], used: set[int], prefix: str = "v",
+        self,
+        level: int,
+        copy: int,
+        width: int,
+        at: str,
+        reductions: dict[int, _Reduction],
+        slot: int,
+        reduces: Sequence[int],
+        stores: Sequence[int],
+        staged: Sequence[int],
+        used: set[int],
+        prefix: str = "v",
     ) -> list[str]:
         """Load, compute, reduce and store `width` elements at lane position `at`."""
         analysis = self.analysis
@@ -620,7 +675,12 @@ class _UnitCode:
             else:
                 name = row.name(v)
                 splat = self.row_width != width
-                block.bind(v, analysis.dtypes[v], f"({register_type(analysis.dtypes[v], width)})({name})" if splat else name, splat)
+                block.bind(
+                    v,
+                    analysis.dtypes[v],
+                    f"({register_type(analysis.dtypes[v], width)})({name})" if splat else name,
+                    splat,
+                )
         block.run(program.instrs, first, needed)
         lines = block.statements
         for v in staged:
@@ -633,7 +693,9 @@ class _UnitCode:
         for i in stores:
             o = self._operand(STORE, i)
             used.add(self.walk.operands.index(o))
-            lines.append(o.write(block.stored(program.stores[i][0], o.dtype), *self._lane_place(o, f"{o.name}_p", at), width))
+            lines.append(
+                o.write(block.stored(program.stores[i][0], o.dtype), *self._lane_place(o, f"{o.name}_p", at), width)
+            )
         for o in self.walk.operands:
             if o.role == INDEX:
                 used.add(self.walk.operands.index(o))
@@ -713,7 +775,8 @@ class _UnitCode:
 def lower_rowwise(program: RowProgram, target: Target) -> Lowered:
     """The launches for `program`: none without rows, two where rows are few and long, else one.
 
-    Raises ValueError if no dim is reduced and the program has a Reduce over nothing to reduce: callers give `dims` of at least one dim.
+    Raises ValueError if no dim is reduced and the program has a Reduce over nothing to reduce: callers give `dims` of
+    at least one dim.
     """
     rows = prod(n for d, n in enumerate(program.shape) if d not in program.dims)
     if not rows or not program.stores:
@@ -739,11 +802,17 @@ def _shape_of_code(analysis: _Analysis, walk: _Walk, target: Target) -> tuple[in
     real = [o for o in walk.operands if o.role != INDEX]
     lanes = walk.shape[walk.lane_dim]
     most = widest(real, target)
-    width = width_for(lanes, most) if walk.horizontal else max(w for w in (16, 8, 4, 2, 1) if w <= min(most, max(lanes, 1)))
+    width = (
+        width_for(lanes, most) if walk.horizontal else max(w for w in (16, 8, 4, 2, 1) if w <= min(most, max(lanes, 1)))
+    )
     if target.kind == "gpu":
         return width, 1
     cost = sum(1 for v in analysis.needed if v >= analysis.first and analysis.full[v])
-    reduces = sum(1 for v in analysis.needed if v >= analysis.first and isinstance(analysis.program.instrs[v - analysis.first], Reduce))
+    reduces = sum(
+        1
+        for v in analysis.needed
+        if v >= analysis.first and isinstance(analysis.program.instrs[v - analysis.first], Reduce)
+    )
     copies = 4 if cost <= 2 and reduces <= 2 else 2 if cost <= 12 else 1
     while copies > 1 and (lanes < copies * width or (not walk.horizontal and walk.operands and _aliased(analysis))):
         copies //= 2
@@ -786,7 +855,8 @@ def _split(analysis: _Analysis, walk: _Walk, target: Target) -> Lowered:
     reduces = analysis.reduces(1)
     launch = _launch(analysis, walk, target, parts, (split_dim, part))
     rows = prod(walk.kept)
-    # The second program: values are the partial results, then the row inputs, scalars and row instructions of the first.
+    # The second program's values: the partial results, then row inputs, scalars and row instructions of the first.
+
     kept_dims = tuple(d for d in range(len(program.shape)) if d not in program.dims)
     scratch_stride = _scratch_strides(program, walk, analysis, kept_dims)
     row_inputs = [i for i in range(len(program.inputs)) if i in analysis.needed and not analysis.full[i]]
@@ -811,13 +881,17 @@ def _split(analysis: _Analysis, walk: _Walk, target: Target) -> Lowered:
             instrs.append(Reduce(x.kind, number[v], x.dtype))
         else:
             instrs.append(replace(x, args=tuple(renamed[a] for a in x.args)))
-    stores = tuple(
-        (renamed[value], _row_layout(place, kept_dims, (*shape[:-1], 1))) for value, place in program.stores
-    )
+    stores = tuple((renamed[value], _row_layout(place, kept_dims, (*shape[:-1], 1))) for value, place in program.stores)
     aliases = tuple(len(reduces) + row_inputs.index(a) if a in row_inputs else -1 for a in program.aliases)
     second = RowProgram(
-        shape, (len(shape) - 1,), tuple(inputs), (False,) * len(reduces) + (True,) * len(row_inputs), program.scalars,
-        tuple(instrs), stores, aliases,
+        shape,
+        (len(shape) - 1,),
+        tuple(inputs),
+        (False,) * len(reduces) + (True,) * len(row_inputs),
+        program.scalars,
+        tuple(instrs),
+        stores,
+        aliases,
     )
     after = _analyse(second)
     follow = _launch(after, _walk_of(after, target), target, 1, None)
@@ -825,16 +899,24 @@ def _split(analysis: _Analysis, walk: _Walk, target: Target) -> Lowered:
     def bound(argument: Argument) -> Argument:
         if not isinstance(argument, Input):
             return argument
-        return Scratch(argument.index) if argument.index < len(reduces) else Input(row_inputs[argument.index - len(reduces)])
+        return (
+            Scratch(argument.index)
+            if argument.index < len(reduces)
+            else Input(row_inputs[argument.index - len(reduces)])
+        )
 
     follow = replace(follow, args=tuple(bound(a) for a in follow.args))
     return Lowered((launch, follow), tuple(x.dtype.itemsize * rows * parts for x in partial_layouts))
 
 
-def _scratch_strides(program: RowProgram, walk: _Walk, analysis: _Analysis, kept_dims: Sequence[int]) -> tuple[int, ...]:
+def _scratch_strides(
+    program: RowProgram, walk: _Walk, analysis: _Analysis, kept_dims: Sequence[int]
+) -> tuple[int, ...]:
     """Strides in scratch of the program's kept dims: rows lie there in the order in which `walk` numbers them."""
     operands = _operands_of(analysis)
-    guides = [o for o in operands if o.role != INDEX and _is_full(analysis, o)] or [o for o in operands if o.role != INDEX]
+    guides = [o for o in operands if o.role != INDEX and _is_full(analysis, o)] or [
+        o for o in operands if o.role != INDEX
+    ]
     order = sorted(range(len(program.shape)), key=lambda d: tuple(-o.strides[d] for o in guides))
     stride, step = {}, 1
     for d in reversed([d for d in order if d in kept_dims]):
@@ -849,7 +931,8 @@ def _row_layout(given: Layout, kept_dims: Sequence[int], shape: tuple[int, ...])
 
 
 def _staged(analysis: _Analysis, walk: _Walk, target: Target) -> tuple[dict[int, int], int]:
-    """Values worth keeping in local memory between passes, with the pass that computes them, and elements per buffer."""
+    """Values worth keeping in local memory between passes, with the pass that computes them, and elements per
+    buffer."""
     program, first = analysis.program, analysis.first
     if analysis.passes < 2:
         return {}, 0
@@ -864,12 +947,15 @@ def _staged(analysis: _Analysis, walk: _Walk, target: Target) -> tuple[dict[int,
 
     def cost(v: int) -> int:
         inside = needed_values(program.instrs, first, [v], rows_known)
-        return sum(program.instrs[x - first].cost for x in inside if x >= first and analysis.full[x])  # type: ignore[union-attr]
+        # type: ignore[union-attr]
+        return sum(program.instrs[x - first].cost for x in inside if x >= first and analysis.full[x])
 
     staged: dict[int, int] = {}
     for level in range(2, analysis.passes + 1):
         earlier = {
-            v: p for p in range(level - 1, 0, -1) for v in needed_values(program.instrs, first, targets(p), rows_known)
+            v: p
+            for p in range(level - 1, 0, -1)
+            for v in needed_values(program.instrs, first, targets(p), rows_known)
             if v >= first and analysis.full[v]
         }
         stack, seen = targets(level), set()
@@ -920,7 +1006,9 @@ def _launch(analysis: _Analysis, walk: _Walk, target: Target, parts: int, split:
         per = -(-units // groups)
         if target.loop_limit:
             lane_steps = width * copies if walk.horizontal else 1
-            steps = analysis.passes * (prod(walk.reduced) // (parts * lane_steps) + 2 * width * prod(walk.reduced[:-1]) + 2)
+            steps = analysis.passes * (
+                prod(walk.reduced) // (parts * lane_steps) + 2 * width * prod(walk.reduced[:-1]) + 2
+            )
             per = max(1, min(per, (target.loop_limit - 128) // steps))
         groups = -(-units // per)
         extra["per"] = per
@@ -932,21 +1020,38 @@ def _launch(analysis: _Analysis, walk: _Walk, target: Target, parts: int, split:
             parameters.append(f"const {scalar_ctype(dtype)} s{i}")
             arguments.append(Scalar(i, scalar_ctype(dtype)))
     body = render(
-        "rowwise", parameters=parameters, local_size=local_size, gpu=gpu, I=ctype, horizontal=walk.horizontal, versions=versions,
-        outer=range(len(walk.reduced) - 1), inner=len(walk.reduced) - 1, lane_dim=len(walk.kept) - 1, split_dim=form.split_dim,
-        block_length=_BLOCK_VECTORS * (width * copies if walk.horizontal else 1), decode=decode[0], decode_rows=decode[1],
+        "rowwise",
+        parameters=parameters,
+        local_size=local_size,
+        gpu=gpu,
+        I=ctype,
+        horizontal=walk.horizontal,
+        versions=versions,
+        outer=range(len(walk.reduced) - 1),
+        inner=len(walk.reduced) - 1,
+        lane_dim=len(walk.kept) - 1,
+        split_dim=form.split_dim,
+        block_length=_BLOCK_VECTORS * (width * copies if walk.horizontal else 1),
+        decode=decode[0],
+        decode_rows=decode[1],
         local_arrays=_local_arrays(form, codes[0]),
     )
     includes = chosen_includes(name for code in codes for name in code.includes)
-    flops = prod(walk.shape) * sum(getattr(program.instrs[v - analysis.first], "cost", 1) for v in analysis.needed if v >= analysis.first)
+    flops = prod(walk.shape) * sum(
+        getattr(program.instrs[v - analysis.first], "cost", 1) for v in analysis.needed if v >= analysis.first
+    )
     return Launch(
-        KernelSource("rowwise", body, includes, (local_size,)), tuple(arguments), (groups * local_size,), float(flops),
+        KernelSource("rowwise", body, includes, (local_size,)),
+        tuple(arguments),
+        (groups * local_size,),
+        float(flops),
         bytes_moved(walk.shape, walk.operands),
     )
 
 
 def _parameters(form: _Form) -> tuple[list[str], list[Argument], tuple[list[str], list[str]]]:
-    """Pointers, sizes, offsets, strides with their arguments; C that decodes `row` (horizontal; vertical, after the lane)."""
+    """Pointers, sizes, offsets, strides with their arguments; C that decodes `row` (horizontal; vertical, after the
+    lane)."""
     walk, analysis, ctype = form.walk, form.analysis, form.ctype
     parameters: list[str] = []
     arguments: list[Argument] = []
@@ -980,7 +1085,9 @@ def _parameters(form: _Form) -> tuple[list[str], list[Argument], tuple[list[str]
             parameters.append(f"const {ctype} {o.name}_{'k' if kept else 'm'}{d if kept else d - len(walk.kept)}")
             arguments.append(Value(ctype, o.strides[d]))
         base = "0" if o.role == INDEX else f"{o.name}_x"
-        lines.append(f"const {ctype} {o.name}_r = {' + '.join([base] + [f'c{d} * {o.name}_k{d}' for d in range(outer)])};")
+        lines.append(
+            f"const {ctype} {o.name}_r = {' + '.join([base] + [f'c{d} * {o.name}_k{d}' for d in range(outer)])};"
+        )
     return parameters, arguments, (lines, []) if walk.horizontal else ([], lines)
 
 

@@ -1,10 +1,13 @@
 """Runs a `Lowered` with plain pyopencl: no engine, no pool, no planner between a kernel's text and its test.
 
-Outputs are poisoned before the run, every buffer stands between guard bytes that are checked after it, and scratch memory is
-poisoned too. `CLTORCH_TEST_DEVICES` (a comma list of intel, pocl30, pocl31, rusticl, oclgrind) says which devices tests use.
+Outputs are poisoned before the run, every buffer stands between guard bytes that are checked after it, and scratch
+memory is
+poisoned too. `CLTORCH_TEST_DEVICES` (a comma list of intel, pocl30, pocl31, rusticl, oclgrind) says which devices
+tests use.
 
     device = runner.device("intel")
-    (out,) = runner.run(lower_pointwise(body, runner.target(device)), [a, b], [out_layout], scalars=[0.5], device=device)
+    (out,) = runner.run(lower_pointwise(body, runner.target(device)), [a, b], [out_layout], scalars=[0.5],
+    device=device)
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import sysconfig
 import tempfile
 import warnings
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +94,7 @@ class RawDevice:
                 self.kernels[source.name] = cl.Kernel(program, source.name)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _all_devices() -> dict[str, RawDevice]:
     found: dict[str, RawDevice] = {}
     for platform in cl.get_platforms():
@@ -115,32 +118,50 @@ def device(name: str) -> RawDevice:
     return _all_devices()[name]
 
 
-@lru_cache(maxsize=None)
+@cache
 def target(raw: RawDevice, kind: str = "cpu") -> Target:
     """The Target of a device; `kind='gpu'` asks for the cooperative kernel forms, which run on CPU devices as well."""
     d = raw.device
     width = d.native_vector_width_float
     made = Target(
-        kind="cpu", vendor=raw.name.rstrip("013") if raw.name.startswith("pocl") else raw.name, name=d.name.strip(),
-        driver=d.driver_version, compute_units=min(d.max_compute_units, 16), vector_width=width if width in (4, 8, 16) else 8,
-        local_memory=d.local_mem_size, max_work_group=d.max_work_group_size, fp64=bool(d.double_fp_config),
-        max_parameter_bytes=d.max_parameter_size, loop_limit=65535 if raw.name == "rusticl" else 0,
+        kind="cpu",
+        vendor=raw.name.rstrip("013") if raw.name.startswith("pocl") else raw.name,
+        name=d.name.strip(),
+        driver=d.driver_version,
+        compute_units=min(d.max_compute_units, 16),
+        vector_width=width if width in (4, 8, 16) else 8,
+        local_memory=d.local_mem_size,
+        max_work_group=d.max_work_group_size,
+        fp64=bool(d.double_fp_config),
+        max_parameter_bytes=d.max_parameter_size,
+        loop_limit=65535 if raw.name == "rusticl" else 0,
     )
     return made if kind == "cpu" else replace(made, kind="gpu", local_memory=min(made.local_memory, 32768))
 
 
-_NUMPY = {"float": np.float32, "double": np.float64, "int": np.int32, "uint": np.uint32, "long": np.int64,
-          "ulong": np.uint64, "char": np.int8, "uchar": np.uint8, "short": np.int16, "ushort": np.uint16}
+_NUMPY = {
+    "float": np.float32,
+    "double": np.float64,
+    "int": np.int32,
+    "uint": np.uint32,
+    "long": np.int64,
+    "ulong": np.uint64,
+    "char": np.int8,
+    "uchar": np.uint8,
+    "short": np.int16,
+    "ushort": np.uint16,
+}
 
 
 class _Guarded:
-    """A buffer of `nbytes` between two stretches of guard bytes (on oclgrind exactly nbytes: it sees every access itself)."""
+    """A buffer of `nbytes` between two stretches of guard bytes (on oclgrind exactly nbytes: it sees every access
+    itself)."""
 
     def __init__(self, raw: RawDevice, nbytes: int, content: np.ndarray | None):
         self.raw, self.nbytes, self.guard = raw, nbytes, 0 if raw.name == "oclgrind" else GUARD
         self.image = np.full(max(nbytes, 1) + 2 * self.guard, POISON, np.uint8)
         if content is not None:
-            self.image[self.guard:self.guard + nbytes] = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
+            self.image[self.guard : self.guard + nbytes] = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
         flags = cl.mem_flags
         self.whole = cl.Buffer(raw.context, flags.READ_WRITE | flags.COPY_HOST_PTR, hostbuf=self.image)
         self.buffer = self.whole.get_sub_region(self.guard, max(nbytes, 1)) if self.guard else self.whole
@@ -149,9 +170,9 @@ class _Guarded:
         after = np.empty_like(self.image)
         cl.enqueue_copy(self.raw.queue, after, self.whole)
         end = self.guard + self.nbytes
-        assert (after[:self.guard] == POISON).all(), f"{what}: bytes before the buffer were written"
+        assert (after[: self.guard] == POISON).all(), f"{what}: bytes before the buffer were written"
         assert (after[end:] == POISON).all(), f"{what}: bytes after the buffer were written"
-        return after[self.guard:end]
+        return after[self.guard : end]
 
 
 def run(
@@ -168,7 +189,8 @@ def run(
 
     Args:
         inputs: contents of the input buffers (whole storages: the kernels are given their base and offsets).
-        outputs: per output buffer a Layout (a poisoned buffer that just holds it), an array (its contents before the run), or
+        outputs: per output buffer a Layout (a poisoned buffer that just holds it), an array (its contents before the
+            run), or
             a number of bytes.
         scalars: run-time scalars.
         device: default is the first of `devices()`.

@@ -42,7 +42,9 @@ def compute_all(device, instrs, arrays, dtypes_in, stores, scalars=(), scalar_dt
     n = arrays[0].size
     inputs = tuple(layout(d, (n,)) for d in dtypes_in)
     places = tuple((value, layout(d, (n,))) for value, d in stores)
-    lowered = lower_pointwise(Body((n,), inputs, tuple(scalar_dtypes), tuple(instrs), places), runner.target(device, kind))
+    lowered = lower_pointwise(
+        Body((n,), inputs, tuple(scalar_dtypes), tuple(instrs), places), runner.target(device, kind)
+    )
     given = [encode(a, d) for a, d in zip(arrays, dtypes_in)]
     outs = runner.run(lowered, given, [place for _, place in places], scalars, device)
     return [decode(out, d) for out, (_, d) in zip(outs, stores)]
@@ -105,7 +107,11 @@ def test_integer_arithmetic_wraps(device, name):
     info = np.iinfo(dtype.numpy)
     a = rng.integers(info.min, info.max, N, dtype=dtype.numpy, endpoint=True)
     b = rng.integers(info.min, info.max, N, dtype=dtype.numpy, endpoint=True)
-    instrs = [Instr("{0} * {1}", (0, 1), dtype), Instr("{0} + $7$", (2,), dtype), Instr("({0} >> $1$) ^ {1}", (3, 1), dtype)]
+    instrs = [
+        Instr("{0} * {1}", (0, 1), dtype),
+        Instr("{0} + $7$", (2,), dtype),
+        Instr("({0} >> $1$) ^ {1}", (3, 1), dtype),
+    ]
     with np.errstate(all="ignore"):
         wanted = ((a * b + dtype.numpy.type(7)) >> dtype.numpy.type(1)) ^ b
     assert np.array_equal(compute(device, instrs, [a, b], [dtype, dtype], dtype), wanted)
@@ -119,20 +125,30 @@ def test_select_on_lanes_of_another_size(device, kind):
     mask = np.arange(N) % 3 == 0
     targets = (float32, float64, int64, uint8, float16)
     instrs = [
-        Instr("index", (), int64), Instr("?{0} >= $18$", (2,), bool_), Instr("?{0} > $0.5$", (0,), bool_),
+        Instr("index", (), int64),
+        Instr("?{0} >= $18$", (2,), bool_),
+        Instr("?{0} > $0.5$", (0,), bool_),
         Instr("({0} & {1}) | {2}", (3, 4, 1), bool_),
     ]
     stores = []
     for target in targets:
         at = 2 + len(instrs)
         instrs += [
-            Instr("cast", (0,), target), Instr("{0?} ? {1} : $3$", (5, at), target), Instr("{0?} ? {1} : $1$", (1, at + 1), target)
+            Instr("cast", (0,), target),
+            Instr("{0?} ? {1} : $3$", (5, at), target),
+            Instr("{0?} ? {1} : $1$", (1, at + 1), target),
         ]
         stores.append((at + 2, target))
     for target, got in zip(targets, compute_all(device, instrs, [x, mask], [float32, bool_], stores, kind=kind)):
         with np.errstate(all="ignore"):
-            given = np.trunc(x).astype(np.int64).astype(target.numpy) if target in (int64, uint8) else x.astype(target.numpy)
-        wanted = np.where(mask, np.where(((np.arange(N) >= 18) & (x > 0.5)) | mask, given, target.numpy.type(3)), target.numpy.type(1))
+            given = (
+                np.trunc(x).astype(np.int64).astype(target.numpy)
+                if target in (int64, uint8)
+                else x.astype(target.numpy)
+            )
+        wanted = np.where(
+            mask, np.where(((np.arange(N) >= 18) & (x > 0.5)) | mask, given, target.numpy.type(3)), target.numpy.type(1)
+        )
         assert np.array_equal(got, wanted), target
 
 
@@ -152,11 +168,23 @@ def test_run_time_scalars_of_every_type(device):
 def test_literals(device):
     x = np.zeros(N)
     cases = (
-        ("$inf$", float32, np.inf), ("$-inf$", float64, -np.inf), ("$nan$", float16, np.nan), ("$pi$", float64, np.pi),
-        ("$1e-5$", float32, np.float32(1e-5)), ("$-3$", int64, -3), ("$min$", int64, -(2**63)), ("$max$", int32, 2**31 - 1),
-        ("$min$", int32, -(2**31)), ("$max$", uint8, 255), ("$min$", int8, -128), ("$max$", float16, 65504.0),
-        ("$min$", float32, np.finfo(np.float32).min), ("$max$", float64, np.finfo(np.float64).max), ("$M_E_F$", float32, np.float32(np.e)),
-        ("$true$", bool_, True), ("$9007199254740993$", int64, 9007199254740993),
+        ("$inf$", float32, np.inf),
+        ("$-inf$", float64, -np.inf),
+        ("$nan$", float16, np.nan),
+        ("$pi$", float64, np.pi),
+        ("$1e-5$", float32, np.float32(1e-5)),
+        ("$-3$", int64, -3),
+        ("$min$", int64, -(2**63)),
+        ("$max$", int32, 2**31 - 1),
+        ("$min$", int32, -(2**31)),
+        ("$max$", uint8, 255),
+        ("$min$", int8, -128),
+        ("$max$", float16, 65504.0),
+        ("$min$", float32, np.finfo(np.float32).min),
+        ("$max$", float64, np.finfo(np.float64).max),
+        ("$M_E_F$", float32, np.float32(np.e)),
+        ("$true$", bool_, True),
+        ("$9007199254740993$", int64, 9007199254740993),
     )
     instrs = [Instr(text, (), dtype) for text, dtype, _ in cases]
     results = compute_all(device, instrs, [x], [float64], [(1 + k, dtype) for k, (_, dtype, _) in enumerate(cases)])
@@ -190,10 +218,17 @@ def test_epilogue(device, width):
     n = 64
     bias_layout, residual_layout = layout(float32, (1,)).broadcast_to((n,)), layout(bfloat16, (n,))
     epilogue = Epilogue(
-        (n,), float32, (bias_layout, residual_layout), (float32,),
+        (n,),
+        float32,
+        (bias_layout, residual_layout),
+        (float32,),
         (
-            Instr("{0} + {1}", (0, 1), float32), Instr("?{0} > $0$", (4,), bool_), Instr("{0?} ? {1} : $0$", (5, 4), float32),
-            Instr("cast", (2,), float32), Instr("{0} * {1} + {2}", (6, 3, 7), float32), Instr("cast", (8,), float16),
+            Instr("{0} + {1}", (0, 1), float32),
+            Instr("?{0} > $0$", (4,), bool_),
+            Instr("{0?} ? {1} : $0$", (5, 4), float32),
+            Instr("cast", (2,), float32),
+            Instr("{0} * {1} + {2}", (6, 3, 7), float32),
+            Instr("cast", (8,), float16),
         ),
         ((9, layout(float16, (n,))), (0, layout(float32, (n,)))),
     )
@@ -203,11 +238,10 @@ def test_epilogue(device, width):
         return f"({kind})(bias[0])" if i == 0 else expression.load(bfloat16, "residual + i", width)
 
     statements, stores, includes = expression.emit_epilogue(epilogue, width, f"vec_load{width}(acc + i)", load)
-    written = [
-        expression.store(epilogue.stores[k][1].dtype, text, f"out{k} + i", width) for k, text in stores
-    ]
+    written = [expression.store(epilogue.stores[k][1].dtype, text, f"out{k} + i", width) for k, text in stores]
     body = f"""__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void KERNEL(__global const float *acc, __global const float *bias, __global const ushort *residual, __global ushort *out0,
+void KERNEL(__global const float *acc, __global const float *bias, __global const ushort *residual,
+            __global ushort *out0,
             __global float *out1, int n, {", ".join(expression.scalar_parameters(epilogue.scalars))}) {{
   for (int i = 0; i < n; i += {width}) {{ {" ".join(statements + written)} }}
 }}"""
@@ -216,8 +250,11 @@ void KERNEL(__global const float *acc, __global const float *bias, __global cons
     acc, bias = rng.standard_normal(n).astype(np.float32), np.array([0.25], np.float32)
     residual = bf16_bits(rng.standard_normal(n).astype(np.float32))
     out = runner.run(
-        Lowered((Launch(KernelSource("epilogue", body, includes), args, (1,)),)), [acc, bias, residual],
-        [layout(float16, (n,)), layout(float32, (n,))], [1.5], device,
+        Lowered((Launch(KernelSource("epilogue", body, includes), args, (1,)),)),
+        [acc, bias, residual],
+        [layout(float16, (n,)), layout(float32, (n,))],
+        [1.5],
+        device,
     )
     wanted = np.maximum(acc + bias, 0).astype(np.float64) * 1.5 + bf16_value(residual)
     assert np.abs(out[0].astype(np.float64) - wanted).max() < 4e-3

@@ -16,7 +16,10 @@ from cltorch.shapes import layout
 
 DEVICES = runner.devices()
 rng = np.random.default_rng(7)
-SPECIAL = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 1.0, -1.0, 200.0, -200.0, 1e5, 3e38, -3e38, 1e-45, -2.0], np.float32)
+SPECIAL = np.array(
+    [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 1.0, -1.0, 200.0, -200.0, 1e5, 3e38, -3e38, 1e-45, -2.0],
+    np.float32,
+)
 
 
 def _spread(low: float, high: float, n: int) -> np.ndarray:
@@ -44,7 +47,12 @@ CASES = [
     ("m_tan", np.tan, rng.uniform(-10, 10, 8000), 4e-7),
     ("m_tanh", np.tanh, np.concatenate([rng.uniform(-10, 10, 4000), _spread(1e-30, 20, 4000)]), 4e-7),
     ("m_erf", special.erf, np.concatenate([rng.uniform(-5, 5, 4000), _spread(1e-30, 20, 4000)]), 4e-7),
-    ("m_erfinv", special.erfinv, np.concatenate([rng.uniform(-1, 1, 4000), 1 - np.exp(rng.uniform(-16, 0, 2000))]), 6e-7),
+    (
+        "m_erfinv",
+        special.erfinv,
+        np.concatenate([rng.uniform(-1, 1, 4000), 1 - np.exp(rng.uniform(-16, 0, 2000))]),
+        6e-7,
+    ),
     ("m_erfc", special.erfc, rng.uniform(-4, 8, 4000), 3e-6),
     ("m_lgamma", special.gammaln, rng.uniform(3, 100, 4000), 2e-6),
     ("m_atan", np.arctan, _spread(1e-20, 1e20, 2000), 1e-6),
@@ -64,14 +72,17 @@ def _build_together():
 def _source(text: str, width: int, includes: tuple[str, ...], kind: str, arrays: int) -> KernelSource:
     pointers = ", ".join(f"__global const {kind} *a{k}" for k in range(arrays))
     loads = [f"vec_load{width}(a{k} + i)" for k in range(arrays)]
-    body = f"""__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void KERNEL({pointers}, __global {kind} *out, int n) {{
+    body = f"""__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void KERNEL({pointers}, __global {kind} *out, int n) {{
   for (int i = (int)get_global_id(0) * {width}; i < n; i += {width} * (int)get_global_size(0))
     vec_store{width}({text.format(*loads)}, out + i);
 }}"""
     return KernelSource("math", body, includes)
 
 
-def _apply(device: runner.RawDevice, text: str, width: int, includes: tuple[str, ...], *arrays: np.ndarray) -> np.ndarray:
+def _apply(
+    device: runner.RawDevice, text: str, width: int, includes: tuple[str, ...], *arrays: np.ndarray
+) -> np.ndarray:
     """`text` (with {0}, {1}) of arrays of one dtype whose length is a multiple of 16."""
     kind = "float" if arrays[0].dtype == np.float32 else "double"
     args = (*(Input(k) for k in range(len(arrays))), Output(0), Value("int", arrays[0].size))
@@ -106,8 +117,14 @@ def test_float_functions(device, name, reference, inputs, bound):
             ends = wanted[-16:].astype(np.float32)
         mine = got[-16:]
         tiny = np.abs(ends) < 1.2e-38  # a device may flush denormals
-        same = (np.isnan(ends) & np.isnan(mine)) | np.isclose(mine, ends, rtol=1e-6, atol=0) | (tiny & (np.abs(mine) < 1.2e-38))
-        assert same.all(), f"{name} width {width}: {[(a, m, e) for a, m, e, s in zip(SPECIAL, mine, ends, same) if not s]}"
+        same = (
+            (np.isnan(ends) & np.isnan(mine))
+            | np.isclose(mine, ends, rtol=1e-6, atol=0)
+            | (tiny & (np.abs(mine) < 1.2e-38))
+        )
+        assert same.all(), (
+            f"{name} width {width}: {[(a, m, e) for a, m, e, s in zip(SPECIAL, mine, ends, same) if not s]}"
+        )
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
@@ -126,7 +143,10 @@ def test_sine_of_large_arguments(device):
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
-@pytest.mark.parametrize(("name", "reference"), [("m_exp", np.exp), ("m_tanh", np.tanh), ("m_erf", special.erf), ("m_erfinv", special.erfinv)])
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [("m_exp", np.exp), ("m_tanh", np.tanh), ("m_erf", special.erf), ("m_erfinv", special.erfinv)],
+)
 def test_double_functions(device, name, reference):
     x = rng.uniform(-0.999, 0.999, 1024)
     x[:3] = 0.0, 1 - 1e-12, -1 + 1e-9
@@ -176,9 +196,14 @@ def test_reference_gives_the_published_vector():
     assert (int(a[0]), int(b[0])) == (0xFF1DAE59, 0x6CD10DF2)  # Random123's known answers
 
 
-def _draw(device: runner.RawDevice, kind: str, function: str, dtype: dtypes.DType, n: int, seed: int, offset: int) -> np.ndarray:
+def _draw(
+    device: runner.RawDevice, kind: str, function: str, dtype: dtypes.DType, n: int, seed: int, offset: int
+) -> np.ndarray:
     place = layout(dtype, (n,))
-    instrs = (Instr("index", (), dtypes.int64), Instr(f"{function}({{0}}, {{1}}, {{2}})", (0, 1, 2), dtype, ("math", "philox")))
+    instrs = (
+        Instr("index", (), dtypes.int64),
+        Instr(f"{function}({{0}}, {{1}}, {{2}})", (0, 1, 2), dtype, ("math", "philox")),
+    )
     body = Body((n,), (), (dtypes.int64, dtypes.int64), instrs, ((3, place),))
     return runner.run(lower_pointwise(body, runner.target(device, kind)), [], [place], [seed, offset], device)[0]
 
@@ -195,7 +220,9 @@ def test_uniform_bits_are_philox_on_every_device_and_width(device):
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
-@pytest.mark.parametrize(("function", "dtype"), [("rand_normal", dtypes.float32), ("rand_normal_double", dtypes.float64)])
+@pytest.mark.parametrize(
+    ("function", "dtype"), [("rand_normal", dtypes.float32), ("rand_normal_double", dtypes.float64)]
+)
 def test_normal_numbers_have_the_moments_of_the_distribution(device, function, dtype):
     x = _draw(device, "cpu", function, dtype, 200_000, 42, 0).astype(np.float64)
     assert abs(x.mean()) < 0.01 and abs(x.std() - 1) < 0.01

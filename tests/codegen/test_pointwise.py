@@ -22,7 +22,7 @@ ADD = Instr("{0} + {1}", (0, 1), float32)
 def view(storage: np.ndarray, place: Layout) -> np.ndarray:
     """The elements of a storage that a Layout names."""
     stride = [s * storage.itemsize for s in place.stride]
-    return np.lib.stride_tricks.as_strided(storage[place.offset:], place.shape, stride)
+    return np.lib.stride_tricks.as_strided(storage[place.offset :], place.shape, stride)
 
 
 def storage_for(*places: Layout) -> np.ndarray:
@@ -38,23 +38,84 @@ def form_of(lowered) -> str:
 
 # shape, layout of a, layout of b, layout of the output; the form expected on a CPU
 FORMS = {
-    "flat": ((1003,), layout(float32, (1003,)), layout(float32, (1003,), (1,), 5), layout(float32, (1003,), (1,), 3), "flat"),
+    "flat": (
+        (1003,),
+        layout(float32, (1003,)),
+        layout(float32, (1003,), (1,), 5),
+        layout(float32, (1003,), (1,), 3),
+        "flat",
+    ),
     "one": ((), layout(float32, (), (), 2), layout(float32, ()), layout(float32, ()), "flat"),
-    "scalar": ((6, 70), layout(float32, (6, 70)), layout(float32, (6, 70), (0, 0), 4), layout(float32, (6, 70)), "flat"),
-    "permuted": ((5, 6, 7), layout(float32, (5, 6, 7), (1, 35, 5)), layout(float32, (5, 6, 7), (1, 35, 5), 2),
-                 layout(float32, (5, 6, 7), (1, 35, 5)), "flat"),
-    "row": ((9, 130), layout(float32, (9, 130)), layout(float32, (9, 130), (0, 1)), layout(float32, (9, 130)), "strided"),
-    "column": ((9, 131), layout(float32, (9, 131)), layout(float32, (9, 131), (1, 0)), layout(float32, (9, 131)), "strided"),
-    "channel": ((3, 4, 7, 7), layout(float32, (3, 4, 7, 7)), layout(float32, (3, 4, 7, 7), (0, 1, 0, 0)), layout(float32, (3, 4, 7, 7)),
-                "strided"),
-    "slices": ((4, 5, 6), layout(float32, (4, 5, 6), (240, 24, 2), 7), layout(float32, (4, 5, 6), (120, 12, 1)),
-               layout(float32, (4, 5, 6), (91, 18, 3), 2), "strided"),
-    "transposed": ((37, 50), layout(float32, (37, 50), (1, 37)), layout(float32, (37, 50)), layout(float32, (37, 50)), "tiled"),
-    "batched": ((3, 33, 40), layout(float32, (3, 33, 40), (1320, 1, 33), 1), layout(float32, (3, 33, 40), (0, 1, 33)),
-                layout(float32, (3, 33, 40)), "tiled"),
-    "channels": ((2, 8, 9, 3), layout(float32, (2, 8, 9, 3), (216, 9, 1, 72)), layout(float32, (2, 8, 9, 3), (0, 0, 0, 1)),
-                 layout(float32, (2, 8, 9, 3)), "strided"),
-    "rows of 2": ((500, 2), layout(float32, (500, 2), (3, 1)), layout(float32, (500, 2), (1, 0)), layout(float32, (500, 2)), "strided"),
+    "scalar": (
+        (6, 70),
+        layout(float32, (6, 70)),
+        layout(float32, (6, 70), (0, 0), 4),
+        layout(float32, (6, 70)),
+        "flat",
+    ),
+    "permuted": (
+        (5, 6, 7),
+        layout(float32, (5, 6, 7), (1, 35, 5)),
+        layout(float32, (5, 6, 7), (1, 35, 5), 2),
+        layout(float32, (5, 6, 7), (1, 35, 5)),
+        "flat",
+    ),
+    "row": (
+        (9, 130),
+        layout(float32, (9, 130)),
+        layout(float32, (9, 130), (0, 1)),
+        layout(float32, (9, 130)),
+        "strided",
+    ),
+    "column": (
+        (9, 131),
+        layout(float32, (9, 131)),
+        layout(float32, (9, 131), (1, 0)),
+        layout(float32, (9, 131)),
+        "strided",
+    ),
+    "channel": (
+        (3, 4, 7, 7),
+        layout(float32, (3, 4, 7, 7)),
+        layout(float32, (3, 4, 7, 7), (0, 1, 0, 0)),
+        layout(float32, (3, 4, 7, 7)),
+        "strided",
+    ),
+    "slices": (
+        (4, 5, 6),
+        layout(float32, (4, 5, 6), (240, 24, 2), 7),
+        layout(float32, (4, 5, 6), (120, 12, 1)),
+        layout(float32, (4, 5, 6), (91, 18, 3), 2),
+        "strided",
+    ),
+    "transposed": (
+        (37, 50),
+        layout(float32, (37, 50), (1, 37)),
+        layout(float32, (37, 50)),
+        layout(float32, (37, 50)),
+        "tiled",
+    ),
+    "batched": (
+        (3, 33, 40),
+        layout(float32, (3, 33, 40), (1320, 1, 33), 1),
+        layout(float32, (3, 33, 40), (0, 1, 33)),
+        layout(float32, (3, 33, 40)),
+        "tiled",
+    ),
+    "channels": (
+        (2, 8, 9, 3),
+        layout(float32, (2, 8, 9, 3), (216, 9, 1, 72)),
+        layout(float32, (2, 8, 9, 3), (0, 0, 0, 1)),
+        layout(float32, (2, 8, 9, 3)),
+        "strided",
+    ),
+    "rows of 2": (
+        (500, 2),
+        layout(float32, (500, 2), (3, 1)),
+        layout(float32, (500, 2), (1, 0)),
+        layout(float32, (500, 2)),
+        "strided",
+    ),
 }
 
 
@@ -72,7 +133,9 @@ def test_forms(device, name):
         assert np.array_equal(view(out, out_place), wanted), kind
         untouched = np.ones(out.size, bool)
         view(untouched, out_place)[...] = False
-        assert np.array_equal(out[untouched], before[untouched]), f"{kind}: elements between those of the view were written"
+        assert np.array_equal(out[untouched], before[untouched]), (
+            f"{kind}: elements between those of the view were written"
+        )
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
@@ -95,8 +158,11 @@ def test_mixed_dtypes_strided_and_transposed(device, kind):
     byte = rng.integers(0, 255, 34, dtype=np.uint8)
     inputs = (layout(bool_, shape, (1, 21)), layout(float16, shape, (68, 2)), layout(uint8, shape, (0, 1)))
     instrs = (
-        Instr("cast", (1,), float64), Instr("cast", (2,), float64), Instr("{0?} ? {1} : {2}", (0, 3, 4), float64),
-        Instr("?{0} > $1$", (5,), bool_), Instr("cast", (5,), float16),
+        Instr("cast", (1,), float64),
+        Instr("cast", (2,), float64),
+        Instr("{0?} ? {1} : {2}", (0, 3, 4), float64),
+        Instr("?{0} > $1$", (5,), bool_),
+        Instr("cast", (5,), float16),
     )
     stores = ((5, layout(float64, shape)), (6, layout(bool_, shape, (40, 1), 3)), (7, layout(float16, shape, (1, 21))))
     body = Body(shape, inputs, (), instrs, stores)
@@ -144,7 +210,9 @@ def test_work_is_split_as_the_device_asks(device):
     body = Body(place.shape, (place, place), (), (ADD,), ((2, place),))
     assert lower_pointwise(body, target).launches[0].global_size == (512,)
     small = layout(float32, (1000,))
-    assert lower_pointwise(Body((1000,), (small, small), (), (ADD,), ((2, small),)), target).launches[0].global_size == (1,)
+    assert lower_pointwise(Body((1000,), (small, small), (), (ADD,), ((2, small),)), target).launches[
+        0
+    ].global_size == (1,)
     limited = lower_pointwise(body, replace(target, compute_units=1, vector_width=4, loop_limit=65535)).launches[0]
     assert limited.global_size[0] * 4 * 65535 >= 1 << 24
 
@@ -155,7 +223,8 @@ def test_work_is_split_as_the_device_asks(device):
 def _updates(sizes, offset=0):
     """p -= lr * g; m = 0.9 m + g, in place, for every size."""
     instrs = (
-        Instr("{0} * $0.5$ + {1}", (2, 1), float32), Instr("{0} - {1} * {2}", (0, 3, 4), float32),
+        Instr("{0} * $0.5$ + {1}", (2, 1), float32),
+        Instr("{0} - {1} * {2}", (0, 3, 4), float32),
     )
     bodies = []
     for n in sizes:
@@ -177,7 +246,7 @@ def test_merged_updates(device, kind, offset):
     shares = {k: v for b in range(len(sizes)) for k, v in ((2 * b, 3 * b), (2 * b + 1, 3 * b + 2))}
     outs = runner.run(lowered, given, [given[shares[k]] for k in range(2 * len(sizes))], [0.1], device, shares)
     for b in range(len(sizes)):
-        p, g, m = (x[offset:] for x in given[3 * b:3 * b + 3])
+        p, g, m = (x[offset:] for x in given[3 * b : 3 * b + 3])
         momentum = m * np.float32(0.5) + g
         np.testing.assert_allclose(outs[2 * b + 1][offset:], momentum, rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(outs[2 * b][offset:], p - np.float32(0.1) * momentum, rtol=1e-6, atol=1e-6)

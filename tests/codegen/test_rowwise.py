@@ -22,7 +22,7 @@ MATH = ("math",)
 
 def view(storage: np.ndarray, place: Layout) -> np.ndarray:
     stride = [s * storage.itemsize for s in place.stride]
-    return np.lib.stride_tricks.as_strided(storage[place.offset:], place.shape, stride)
+    return np.lib.stride_tricks.as_strided(storage[place.offset :], place.shape, stride)
 
 
 def rows_of(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...]:
@@ -44,17 +44,31 @@ def check(device, program, arrays, wanted, scalars=(), tolerance=2e-6, shares=No
         for k, (out, (_, place), want) in enumerate(zip(outs, program.stores, wanted)):
             got = view(out, place).astype(np.float64)
             np.testing.assert_allclose(
-                got, np.asarray(want, np.float64).reshape(place.shape), rtol=tolerance, atol=tolerance, err_msg=f"{kind} store {k}"
+                got,
+                np.asarray(want, np.float64).reshape(place.shape),
+                rtol=tolerance,
+                atol=tolerance,
+                err_msg=f"{kind} store {k}",
             )
 
 
 def softmax_program(shape, dims, inside=None, outside=None, aliases=()):
     inside = inside or layout(float32, shape)
     return RowProgram(
-        shape, dims, (inside,), (False,), (),
-        (Reduce("max", 0, float32), Instr("{0} - {1}", (0, 1), float32), Instr("m_exp({0})", (2,), float32, MATH, 20),
-         Reduce("sum", 3, float32), Instr("{0} / {1}", (3, 4), float32)),
-        ((5, outside or layout(float32, shape)),), aliases,
+        shape,
+        dims,
+        (inside,),
+        (False,),
+        (),
+        (
+            Reduce("max", 0, float32),
+            Instr("{0} - {1}", (0, 1), float32),
+            Instr("m_exp({0})", (2,), float32, MATH, 20),
+            Reduce("sum", 3, float32),
+            Instr("{0} / {1}", (3, 4), float32),
+        ),
+        ((5, outside or layout(float32, shape)),),
+        aliases,
     )
 
 
@@ -64,8 +78,19 @@ def softmax(x, dims):
 
 
 SHAPES = [
-    ((5, 33), (1,)), ((5, 33), (0,)), ((7, 100), (0, 1)), ((4, 3, 17), (0, 2)), ((4, 5, 17), (1,)), ((300, 3), (1,)), ((300, 3), (0,)),
-    ((1, 1), (1,)), ((64, 6, 14, 14), (0, 2, 3)), ((40, 700), (1,)), ((2, 3, 4, 5), (1, 3)), ((9, 2, 50), (0,)), ((3, 20000), (1,)),
+    ((5, 33), (1,)),
+    ((5, 33), (0,)),
+    ((7, 100), (0, 1)),
+    ((4, 3, 17), (0, 2)),
+    ((4, 5, 17), (1,)),
+    ((300, 3), (1,)),
+    ((300, 3), (0,)),
+    ((1, 1), (1,)),
+    ((64, 6, 14, 14), (0, 2, 3)),
+    ((40, 700), (1,)),
+    ((2, 3, 4, 5), (1, 3)),
+    ((9, 2, 50), (0,)),
+    ((3, 20000), (1,)),
 ]
 
 
@@ -77,9 +102,19 @@ def test_sums_extrema_and_positions(device, shape, dims):
     y = layout(float32, rows_of(shape, dims))
     place = layout(int64, y.shape)
     program = RowProgram(
-        shape, dims, (layout(float32, shape),), (False,), (float32,),
-        (Reduce("sum", 0, float32), Reduce("max", 0, float32), Reduce("min", 0, float32), Reduce("argmax", 0, int64),
-         Reduce("argmin", 0, int64), Instr("{0} * {1}", (2, 1), float32)),
+        shape,
+        dims,
+        (layout(float32, shape),),
+        (False,),
+        (float32,),
+        (
+            Reduce("sum", 0, float32),
+            Reduce("max", 0, float32),
+            Reduce("min", 0, float32),
+            Reduce("argmax", 0, int64),
+            Reduce("argmin", 0, int64),
+            Instr("{0} * {1}", (2, 1), float32),
+        ),
         ((7, y), (3, y), (4, y), (5, place), (6, place)),
     )
     wide, flat = x.astype(np.float64), in_rows(x, dims)
@@ -95,19 +130,37 @@ def test_softmax(device, shape, dims):
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
-@pytest.mark.parametrize(("shape", "dims"), [((6, 90), (1,)), ((90, 6), (0,)), ((8, 5, 6, 7), (0, 2, 3)), ((33, 12), (1,))], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "dims"), [((6, 90), (1,)), ((90, 6), (0,)), ((8, 5, 6, 7), (0, 2, 3)), ((33, 12), (1,))], ids=str
+)
 def test_norm_with_row_and_element_outputs(device, shape, dims):
     """Three passes, a per-row and a per-element weight, and stores of mean, rstd and the result."""
     x = rng.standard_normal(shape).astype(np.float32) + 2
-    row, each = rng.standard_normal(rows_of(shape, dims)).astype(np.float32), rng.standard_normal(shape[-1:]).astype(np.float32)
+    row, each = (
+        rng.standard_normal(rows_of(shape, dims)).astype(np.float32),
+        rng.standard_normal(shape[-1:]).astype(np.float32),
+    )
     n = x.size // row.size
     out, per_row = layout(float32, shape), layout(float32, row.shape)
     program = RowProgram(
-        shape, dims, (layout(float32, shape), layout(float32, row.shape).broadcast_to(shape), layout(float32, shape[-1:]).broadcast_to(shape)),
-        (False, True, False), (float32,),
-        (Reduce("sum", 0, float32), Instr(f"{{0}} / ${n}$", (4,), float32), Instr("{0} - {1}", (0, 5), float32),
-         Instr("{0} * {0}", (6,), float32), Reduce("sum", 7, float32), Instr(f"$1$ / sqrt({{0}} / ${n}$ + {{1}})", (8, 3), float32),
-         Instr("{0} * {1} * {2} + {3}", (6, 9, 1, 2), float32)),
+        shape,
+        dims,
+        (
+            layout(float32, shape),
+            layout(float32, row.shape).broadcast_to(shape),
+            layout(float32, shape[-1:]).broadcast_to(shape),
+        ),
+        (False, True, False),
+        (float32,),
+        (
+            Reduce("sum", 0, float32),
+            Instr(f"{{0}} / ${n}$", (4,), float32),
+            Instr("{0} - {1}", (0, 5), float32),
+            Instr("{0} * {0}", (6,), float32),
+            Reduce("sum", 7, float32),
+            Instr(f"$1$ / sqrt({{0}} / ${n}$ + {{1}})", (8, 3), float32),
+            Instr("{0} * {1} * {2} + {3}", (6, 9, 1, 2), float32),
+        ),
         ((10, out), (5, per_row), (9, per_row)),
     )
     wide = x.astype(np.float64)
@@ -126,7 +179,9 @@ def test_strided_views(device, dims):
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
-@pytest.mark.parametrize(("shape", "dims"), [((6, 300), (1,)), ((300, 6), (0,)), ((50, 37), (0,)), ((100, 5), (1,))], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "dims"), [((6, 300), (1,)), ((300, 6), (0,)), ((50, 37), (0,)), ((100, 5), (1,))], ids=str
+)
 def test_in_place(device, shape, dims):
     x = rng.standard_normal(shape).astype(np.float32)
     check(device, softmax_program(shape, dims, aliases=(0,)), [x], [softmax(x, dims)], shares={0: 0})
@@ -140,10 +195,19 @@ def test_an_aliased_early_store_waits_for_later_readers(device, dims):
     x = rng.standard_normal(shape).astype(np.float32)
     place, y = layout(float32, shape), layout(float32, rows_of(shape, dims))
     program = RowProgram(
-        shape, dims, (place,), (False,), (),
-        (Instr("{0} > $0$ ? {0} : $0$", (0,), float32), Reduce("sum", 1, float32), Instr("{0} * {1}", (0, 2), float32),
-         Reduce("max", 3, float32)),
-        ((1, place), (4, y)), (0, -1),
+        shape,
+        dims,
+        (place,),
+        (False,),
+        (),
+        (
+            Instr("{0} > $0$ ? {0} : $0$", (0,), float32),
+            Reduce("sum", 1, float32),
+            Instr("{0} * {1}", (0, 2), float32),
+            Reduce("max", 3, float32),
+        ),
+        ((1, place), (4, y)),
+        (0, -1),
     )
     total = np.maximum(x, 0).astype(np.float64).sum(dims, keepdims=True)
     check(device, program, [x], [np.maximum(x, 0), (x * total).max(dims)], shares={0: 0}, tolerance=1e-5)
@@ -155,8 +219,14 @@ def test_running_mean_is_updated_in_place(device):
     x, running = rng.standard_normal(shape).astype(np.float32), rng.standard_normal(5).astype(np.float32)
     row = layout(float32, (1, 5, 1))
     program = RowProgram(
-        shape, dims, (layout(float32, shape), row.broadcast_to(shape)), (False, True), (float32,),
-        (Reduce("sum", 0, float32), Instr("{0} + {1} * ({2} / $320$ - {0})", (1, 2, 3), float32)), ((4, row),), (1,),
+        shape,
+        dims,
+        (layout(float32, shape), row.broadcast_to(shape)),
+        (False, True),
+        (float32,),
+        (Reduce("sum", 0, float32), Instr("{0} + {1} * ({2} / $320$ - {0})", (1, 2, 3), float32)),
+        ((4, row),),
+        (1,),
     )
     wanted = running + 0.1 * (x.astype(np.float64).mean(dims) - running)
     check(device, program, [x, running], [wanted], [0.1], shares={0: 1})
@@ -173,24 +243,61 @@ def test_dtypes(device, dims):
     large = rng.integers(-(2**62), 2**62, shape)
     y = rows_of(shape, dims)
     program = RowProgram(
-        shape, dims, tuple(layout(d, shape) for d in (uint8, bool_, float16, float64, int64)), (False,) * 5, (),
-        (Reduce("sum", 0, uint8), Reduce("sum", 0, int64), Reduce("min", 1, bool_), Reduce("sum", 1, int64), Reduce("sum", 2, float16),
-         Reduce("prod", 3, float64), Reduce("max", 4, int64), Reduce("argmin", 4, int64), Reduce("argmax", 3, int64),
-         Reduce("max", 0, uint8), Reduce("min", 0, uint8), Reduce("argmin", 0, int64)),
-        tuple((5 + k, layout(d, y)) for k, d in enumerate(
-            (uint8, int64, bool_, int64, float16, float64, int64, int64, int64, uint8, uint8, int64))),
+        shape,
+        dims,
+        tuple(layout(d, shape) for d in (uint8, bool_, float16, float64, int64)),
+        (False,) * 5,
+        (),
+        (
+            Reduce("sum", 0, uint8),
+            Reduce("sum", 0, int64),
+            Reduce("min", 1, bool_),
+            Reduce("sum", 1, int64),
+            Reduce("sum", 2, float16),
+            Reduce("prod", 3, float64),
+            Reduce("max", 4, int64),
+            Reduce("argmin", 4, int64),
+            Reduce("argmax", 3, int64),
+            Reduce("max", 0, uint8),
+            Reduce("min", 0, uint8),
+            Reduce("argmin", 0, int64),
+        ),
+        tuple(
+            (5 + k, layout(d, y))
+            for k, d in enumerate(
+                (uint8, int64, bool_, int64, float16, float64, int64, int64, int64, uint8, uint8, int64)
+            )
+        ),
     )
     arrays = [byte, mask, half, double, large]
     wanted = [
-        byte.sum(dims, dtype=np.uint8), byte.sum(dims, dtype=np.int64), mask.all(dims), mask.sum(dims),
-        half.astype(np.float64).sum(dims).astype(np.float16), double.prod(dims), large.max(dims), large.argmin(dims[0]),
-        double.argmax(dims[0]), byte.max(dims), byte.min(dims), byte.argmin(dims[0]),
+        byte.sum(dims, dtype=np.uint8),
+        byte.sum(dims, dtype=np.int64),
+        mask.all(dims),
+        mask.sum(dims),
+        half.astype(np.float64).sum(dims).astype(np.float16),
+        double.prod(dims),
+        large.max(dims),
+        large.argmin(dims[0]),
+        double.argmax(dims[0]),
+        byte.max(dims),
+        byte.min(dims),
+        byte.argmin(dims[0]),
     ]
     check(device, program, arrays, wanted, tolerance=2e-3)
-    exact = RowProgram(shape, dims, (layout(int64, shape),), (False,), (), (Reduce("max", 0, int64), Reduce("sum", 0, int64)),
-                       ((1, layout(int64, y)), (2, layout(int64, y))))
+    exact = RowProgram(
+        shape,
+        dims,
+        (layout(int64, shape),),
+        (False,),
+        (),
+        (Reduce("max", 0, int64), Reduce("sum", 0, int64)),
+        ((1, layout(int64, y)), (2, layout(int64, y))),
+    )
     for kind in KINDS:
-        outs = runner.run(lower_rowwise(exact, runner.target(device, kind)), [large], [p for _, p in exact.stores], device=device)
+        outs = runner.run(
+            lower_rowwise(exact, runner.target(device, kind)), [large], [p for _, p in exact.stores], device=device
+        )
         assert np.array_equal(outs[0], large.max(dims)) and np.array_equal(outs[1], large.sum(dims))
 
 
@@ -208,29 +315,54 @@ def test_nan_and_infinity(device, shape):
     rows[3, 50:] = 0.0
     y = rows_of(shape, dims)
     program = RowProgram(
-        shape, dims, (layout(float32, shape),), (False,), (),
-        (Reduce("max", 0, float32), Reduce("min", 0, float32), Reduce("argmax", 0, int64), Reduce("argmin", 0, int64),
-         Reduce("sum", 0, float32)),
+        shape,
+        dims,
+        (layout(float32, shape),),
+        (False,),
+        (),
+        (
+            Reduce("max", 0, float32),
+            Reduce("min", 0, float32),
+            Reduce("argmax", 0, int64),
+            Reduce("argmin", 0, int64),
+            Reduce("sum", 0, float32),
+        ),
         tuple((1 + k, layout(d, y)) for k, d in enumerate((float32, float32, int64, int64, float32))),
     )
     flat = in_rows(x, dims)
     with np.errstate(invalid="ignore"):
-        check(device, program, [x], [x.max(dims), x.min(dims), flat.argmax(-1), flat.argmin(-1), flat.astype(np.float64).sum(-1)],
-              tolerance=1e-5)
+        check(
+            device,
+            program,
+            [x],
+            [x.max(dims), x.min(dims), flat.argmax(-1), flat.argmin(-1), flat.astype(np.float64).sum(-1)],
+            tolerance=1e-5,
+        )
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
-@pytest.mark.parametrize(("shape", "dims"), [((6, 0), (1,)), ((0, 6), (0,)), ((3, 0, 2), (1,)), ((3, 0, 4), (1, 2))], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "dims"), [((6, 0), (1,)), ((0, 6), (0,)), ((3, 0, 2), (1,)), ((3, 0, 4), (1, 2))], ids=str
+)
 def test_empty_rows_give_the_identity(device, shape, dims):
     y = layout(float32, rows_of(shape, dims))
-    program = RowProgram(shape, dims, (layout(float32, shape),), (False,), (), (Reduce("sum", 0, float32), Reduce("prod", 0, float32)),
-                         ((1, y), (2, y)))
+    program = RowProgram(
+        shape,
+        dims,
+        (layout(float32, shape),),
+        (False,),
+        (),
+        (Reduce("sum", 0, float32), Reduce("prod", 0, float32)),
+        ((1, y), (2, y)),
+    )
     check(device, program, [np.zeros(0, np.float32)], [np.zeros(y.shape), np.ones(y.shape)])
 
 
 def test_no_rows_no_launch():
     y = layout(float32, (0, 1))
-    program = RowProgram((0, 6), (1,), (layout(float32, (0, 6)),), (False,), (), (Reduce("sum", 0, float32),), ((1, y),))
+    program = RowProgram(
+        (0, 6), (1,), (layout(float32, (0, 6)),), (False,), (), (Reduce("sum", 0, float32),), ((1, y),)
+    )
     assert lower_rowwise(program, runner.target(DEVICES[0])).launches == ()
 
 
@@ -239,14 +371,24 @@ def test_a_million_numbers_sum_accurately(device):
     for x in (rng.standard_normal(1_000_003), rng.random(1_000_003), rng.random(1_000_003) + 1e4):
         x = x.astype(np.float32)
         y = layout(float32, (1,))
-        program = RowProgram(x.shape, (0,), (layout(float32, x.shape),), (False,), (), (Reduce("sum", 0, float32),), ((1, y),))
+        program = RowProgram(
+            x.shape, (0,), (layout(float32, x.shape),), (False,), (), (Reduce("sum", 0, float32),), ((1, y),)
+        )
         exact = x.astype(np.float64).sum()
         for kind in KINDS:
             (out,) = runner.run(lower_rowwise(program, runner.target(device, kind)), [x], [y], device=device)
-            assert abs(out[0] - exact) <= 2e-7 * np.abs(x).astype(np.float64).sum() ** 0.5 * 30 + 1e-7 * abs(exact), kind
+            assert abs(out[0] - exact) <= 2e-7 * np.abs(x).astype(np.float64).sum() ** 0.5 * 30 + 1e-7 * abs(exact), (
+                kind
+            )
 
 
-SPLIT = [((400_000,), (0,)), ((3, 150_000), (1,)), ((30_000, 20), (0,)), ((64, 3, 40, 40), (0, 2, 3)), ((5, 20_000, 7), (1,))]
+SPLIT = [
+    ((400_000,), (0,)),
+    ((3, 150_000), (1,)),
+    ((30_000, 20), (0,)),
+    ((64, 3, 40, 40), (0, 2, 3)),
+    ((5, 20_000, 7), (1,)),
+]
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
@@ -259,10 +401,21 @@ def test_few_long_rows_take_two_launches(device, shape, dims):
     n = x.size // running.size
     y = layout(float32, rows)
     program = RowProgram(
-        shape, dims, (y.broadcast_to(shape), layout(float32, shape)), (True, False), (float32,),
-        (Instr("{0} * {0}", (1,), float32), Reduce("sum", 3, float32), Reduce("max", 1, float32), Reduce("sum", 1, float16),
-         Instr(f"{{0}} / ${n}$ * {{1}} + {{2}}", (4, 2, 0), float32), Instr("{0} + {1}", (7, 5), float32)),
-        ((8, y), (5, y)), (0, -1),
+        shape,
+        dims,
+        (y.broadcast_to(shape), layout(float32, shape)),
+        (True, False),
+        (float32,),
+        (
+            Instr("{0} * {0}", (1,), float32),
+            Reduce("sum", 3, float32),
+            Reduce("max", 1, float32),
+            Reduce("sum", 1, float16),
+            Instr(f"{{0}} / ${n}$ * {{1}} + {{2}}", (4, 2, 0), float32),
+            Instr("{0} + {1}", (7, 5), float32),
+        ),
+        ((8, y), (5, y)),
+        (0, -1),
     )
     lowered = lower_rowwise(program, replace(runner.target(device), compute_units=16))
     assert len(lowered.launches) == 2 and lowered.scratch
@@ -287,11 +440,22 @@ def test_index_within_a_row_program(device, shape, dims):
     classes = rng.integers(0, 60, y.shape)
     class_index = f"{{0}} % ${shape[1]}$" if dims == (1,) else f"{{0}} / ${shape[1]}$"
     program = RowProgram(
-        shape, dims, (layout(float32, shape), y.broadcast_to(shape)), (False, True), (),
-        (Reduce("max", 0, float32), Instr("m_exp({0} - {1})", (0, 2), float32, MATH, 20), Reduce("sum", 3, float32),
-         Instr("index", (), int64), Instr(class_index, (5,), int64), Instr("?{0} == {1}", (6, 1), bool_),
-         Instr("{0?} ? {1} : $0$", (7, 0), float32), Reduce("sum", 8, float32),
-         Instr("{0} + m_log({1}) - {2}", (2, 4, 9), float32, MATH, 20)),
+        shape,
+        dims,
+        (layout(float32, shape), y.broadcast_to(shape)),
+        (False, True),
+        (),
+        (
+            Reduce("max", 0, float32),
+            Instr("m_exp({0} - {1})", (0, 2), float32, MATH, 20),
+            Reduce("sum", 3, float32),
+            Instr("index", (), int64),
+            Instr(class_index, (5,), int64),
+            Instr("?{0} == {1}", (6, 1), bool_),
+            Instr("{0?} ? {1} : $0$", (7, 0), float32),
+            Reduce("sum", 8, float32),
+            Instr("{0} + m_log({1}) - {2}", (2, 4, 9), float32, MATH, 20),
+        ),
         ((10, layout(float32, y.shape)),),
     )
     chosen = np.take_along_axis(softmax(x, dims), classes, dims[0])
@@ -315,6 +479,13 @@ def test_row_of_many_blocks(device):
     check(device, softmax_program(x.shape, (1,)), [x], [softmax(x, (1,))], tolerance=1e-5)
     counts = rng.integers(0, 5, (2, 70_001)).astype(np.int32)
     y = layout(int64, (2, 1))
-    program = RowProgram(x.shape, (1,), (layout(int32, x.shape),), (False,), (),
-                         (Instr("cast", (0,), int64), Reduce("sum", 1, int64)), ((2, y),))
+    program = RowProgram(
+        x.shape,
+        (1,),
+        (layout(int32, x.shape),),
+        (False,),
+        (),
+        (Instr("cast", (0,), int64), Reduce("sum", 1, int64)),
+        ((2, y),),
+    )
     check(device, program, [counts], [counts.sum(1)])
