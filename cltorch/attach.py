@@ -18,7 +18,8 @@ from .ops.table import POINTWISE, TABLE, Op
 from .tensor import Tensor, from_array
 
 _ALSO_FUNCTIONS = (
-    "adjoint as_strided broadcast_to chunk clone conj diagonal dsplit flatten flip fliplr flipud hsplit is_conj "
+    "adjoint as_strided as_strided_scatter broadcast_to chunk clone conj diagonal dsplit flatten flip fliplr flipud "
+    "hsplit is_conj "
     "moveaxis movedim narrow permute "
     "ravel real reshape resolve_conj resolve_neg roll rot90 select split split_with_sizes squeeze swapaxes swapdims t "
     "tensor_split tile "
@@ -32,6 +33,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     if name in _ALSO_FUNCTIONS
 }
 FUNCTIONS |= copies.FUNCTIONS
+FUNCTIONS |= {name: getattr(Tensor, name) for name in ("fill_", "zero_", "resize_as_")}
 FUNCTIONS |= {"is_conj": Tensor.is_conj, "is_neg": Tensor.is_neg, "numel": Tensor.numel, "detach": Tensor.detach}
 
 _OPERATORS = {
@@ -50,6 +52,26 @@ _IN_PLACE = (
     "bitwise_left_shift",
     "bitwise_right_shift",
 )  # fmt: skip
+
+
+def _copying(name: str) -> Callable[..., Any]:
+    """The function `name_copy`: the view `name`, copied."""
+    view = getattr(Tensor, name)
+
+    def function(input: Tensor, *args: Any, **named: Any) -> Any:
+        found = view(input, *args, **named)
+        return tuple(x.clone() for x in found) if isinstance(found, tuple) else found.clone()
+
+    function.__name__ = function.__qualname__ = f"{name}_copy"
+    function.__doc__ = f"What `{name}` gives, as a copy."
+    return function
+
+
+for _name in (
+    "alias as_strided diagonal expand narrow permute select split split_with_sizes squeeze t transpose unbind unfold "
+    "unsqueeze view"
+).split():
+    FUNCTIONS[f"{_name}_copy"] = _copying(_name)
 
 
 def attach_table() -> None:

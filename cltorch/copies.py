@@ -171,6 +171,11 @@ def number_for(dtype: DType, value: Any) -> Any:
     return value
 
 
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like `input` with all elements `value`, a number or a 0-d tensor."""
+    return clone(input).fill_(value)  # type: ignore[attr-defined]
+
+
 def zero_(self: Tensor) -> Tensor:
     """Set all elements to 0."""
     return fill_(self, 0)
@@ -306,7 +311,7 @@ def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     return cat([t.unsqueeze(d) for t in given], d, out=out)  # type: ignore[attr-defined]
 
 
-FUNCTIONS = {"cat": cat, "concat": cat, "concatenate": cat, "stack": stack}
+FUNCTIONS = {"cat": cat, "concat": cat, "concatenate": cat, "stack": stack, "fill": fill}
 METHODS = {f.__name__: f for f in (copy_, fill_, zero_, resize_, resize_as_, set_)}
 for _name, _function in METHODS.items():
     setattr(Tensor, _name, _function)

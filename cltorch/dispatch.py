@@ -144,12 +144,11 @@ def apply(op: Op, operands: Sequence[Any], attrs: tuple = (), out: Any = None) -
     storages = tuple([t._storage for t in tensors])
     device = storages[0].device if storages else storage_device(None)
     fresh = tuple([Storage(device, o.nbytes) for o in plan.outs])
-    record(
-        plan.spec,
-        storages,
-        fresh,
-        () if len(tensors) == len(given) else tuple([x for x in given if not isinstance(x, Tensor)]),
-    )
+    if plan.constant is not None:
+        fill_into(fresh[0], plan.out, plan.constant)
+    else:
+        numbers = () if len(tensors) == len(given) else tuple([x for x in given if not isinstance(x, Tensor)])
+        record(plan.spec, storages, fresh, numbers)
     made = tuple([make(s, o) for s, o in zip(fresh, plan.outs)])
     if plan.differentiable and state.grad and any(t._requires_grad for t in tensors):
         _attach(plan, given, made)
@@ -219,6 +218,7 @@ def cast(t: Tensor, dtype: DType) -> Tensor:
     if plan is None:
         plan = Plan()
         plan.op, plan.attrs, plan.casts, plan.bound, plan.keeps, plan.reduces = op, (), (), None, {}, False
+        plan.constant = None
         plan.tensors, plan.shapes = (0,), (given.shape,)
         set_outs(plan, (given,), (layout(dtype, given.shape, result_stride(given.shape, (given,))),))
         plan.differentiable = dtype.category == FLOAT and given.dtype.category == FLOAT

@@ -21,9 +21,9 @@ from .tensor import Tensor, from_array, make
 from .views import shape_argument
 
 
-def repeat(input: Tensor, *repeats: Any) -> Tensor:
+def repeat(input: Tensor, *times: Any, repeats: Any = None) -> Tensor:
     """The tensor `repeats[d]` times along each dim d; more repeats than dims add dims in front."""
-    times = shape_argument("repeat", repeats)
+    times = shape_argument("repeat", times if repeats is None else (repeats,))
     shape = input._layout.shape
     if len(times) < len(shape):
         raise RuntimeError(
@@ -39,9 +39,9 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     return copied(view, input._layout.dtype, None, "RepeatBackward0").view(tuple(a * b for a, b in zip(times, padded)))  # type: ignore[attr-defined]
 
 
-def tile(input: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, *times: Any, dims: Any = None) -> Tensor:
     """As `repeat`, with missing repeats taken as 1."""
-    times = shape_argument("tile", dims)
+    times = shape_argument("tile", times if dims is None else (dims,))
     return repeat(input, (1,) * (input.ndim - len(times)) + times)
 
 
@@ -66,17 +66,17 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     return found
 
 
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, *places: Any, dims: Any = None) -> Tensor:
     """The order of elements reversed along `dims`."""
-    given = shape_argument("flip", dims)
+    given = shape_argument("flip", places if dims is None else (dims,))
     shape = input._layout.shape
-    places = [wrap_dim("flip", d, len(shape), "dims") for d in given]
-    if len(set(places)) != len(places):
+    wrapped = [wrap_dim("flip", d, len(shape), "dims") for d in given]
+    if len(set(wrapped)) != len(wrapped):
         raise RuntimeError(
-            f"dim {next(d for d in places if places.count(d) > 1)} appears multiple times in the list of dims"
+            f"dim {next(d for d in wrapped if wrapped.count(d) > 1)} appears multiple times in the list of dims"
         )
     found = input
-    for d in places:
+    for d in wrapped:
         if shape and shape[d] > 1:
             found = found.index_select(d, _descending(shape[d], input._storage.device))  # type: ignore[attr-defined]
     return clone(input) if found is input else found

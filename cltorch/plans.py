@@ -22,6 +22,7 @@ from .shapes import Layout, broadcast, layout
 from .tensor import Tensor
 
 _LETTERS = {BOOL: "b", INTEGER: "i", FLOAT: "f"}
+_IDENTITIES = {"_sum": 0, "_prod": 1, "_any": 0, "_all": 1}
 _WORDS = {"b": "bool", "i": "integers", "f": "floats"}
 
 
@@ -39,11 +40,12 @@ class Plan:
         reduces: some operand was broadcast, so its gradient is summed.
         keeps: per bit mask of operands that need a gradient, what is saved: (operand kept?, …, result kept?), or None.
         bound: (low, high) that a Python number must lie in, or None.
+        constant: what a reduction of no elements gives, else None.
     """
 
     __slots__ = (
         "op", "attrs", "casts", "spec", "outs", "out", "nbytes", "tensors", "shapes", "differentiable", "reduces",
-        "keeps", "bound", "single",
+        "keeps", "bound", "constant", "single",
     )  # fmt: skip
 
     op: Op
@@ -60,6 +62,7 @@ class Plan:
     reduces: bool
     keeps: dict[int, tuple[bool, ...] | None]
     bound: tuple[int, int] | None
+    constant: int | None
 
     def keep(self, mask: int) -> tuple[bool, ...] | None:
         """What to save when the operands in `mask` need gradients; None for nothing."""
@@ -159,6 +162,7 @@ def key_of(operands: Sequence[Any], attrs: tuple) -> Any:
 def make_plan(op: Op, operands: Sequence[Any], attrs: tuple) -> Plan:
     plan = Plan()
     plan.op, plan.attrs, plan.casts, plan.bound, plan.keeps = op, attrs, (), None, {}
+    plan.constant = None
     plan.tensors = tuple(i for i, x in enumerate(operands) if isinstance(x, Tensor))
     plan.shapes = tuple(x._layout.shape if isinstance(x, Tensor) else () for x in operands)
     if op.kind == POINTWISE:
@@ -278,6 +282,8 @@ def _plan_reduction(plan: Plan, operands: Sequence[Any]) -> None:
         plan.casts = ((0, computing),)
         return
     dims, keepdim = plan.attrs
+    if not given.numel:
+        plan.constant = _IDENTITIES.get(op.name)
     shape = reduced_shape(given.shape, dims, keepdim)
     set_outs(plan, (given,), (layout(_result_dtype(op, computing, [given.dtype]), shape),))
     plan.reduces = False

@@ -88,6 +88,13 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     return make_view(input, found, "AsStridedBackward0", lambda g: strided_gradient(g, lay, found))
 
 
+def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+    """A copy of `input` with `src` in its `as_strided` view."""
+    out = input.clone()
+    out.as_strided(size, stride, storage_offset).copy_(src)
+    return out
+
+
 def strided_gradient(g: Tensor, source: Layout, found: Layout) -> Tensor:
     """The gradient of a tensor that lies as `source`, given that of its as_strided view `found` (both from the
     storage's begin)."""
@@ -157,7 +164,12 @@ def _add_windows(out: Tensor, g: Tensor, lay: Layout, outer: list[int], dropped:
         )
 
 
-METHODS = {"unfold": unfold, "as_strided": as_strided, "_strided_gradient": strided_gradient}
+METHODS = {
+    "unfold": unfold,
+    "as_strided": as_strided,
+    "as_strided_scatter": as_strided_scatter,
+    "_strided_gradient": strided_gradient,
+}
 for _name, _function in METHODS.items():
     setattr(Tensor, _name, _function)
 Tensor.as_strided_ = in_place_form("as_strided_", as_strided)  # type: ignore[attr-defined]

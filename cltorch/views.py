@@ -128,21 +128,20 @@ def _view_dtype(t: Tensor, dtype: DType) -> Tensor:
     return make_view(t, found, "ViewDtypeBackward0", lambda g: g)
 
 
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
     """The same elements in another shape: a view where possible, else a copy."""
     lay = input._layout
-    if not (len(shape) == 1 and isinstance(shape[0], DType)):
-        given = shape_argument("reshape", shape)
-        found = lay.memo.get(("view", given))
-        if found is None:
-            wanted = infer_size("reshape", given, lay.numel)
-            stride = view_stride(lay.shape, lay.stride, wanted)
-            if stride is None:
-                return input.contiguous().view(wanted)
-            found = lay.memo[("view", given)] = layout(lay.dtype, wanted, stride, lay.offset)
-        before = lay.shape
-        return make_view(input, found, "ViewBackward0", lambda g: g.reshape(before))
-    raise TypeError("reshape(): argument 'shape' must be tuple of ints, not a dtype")
+    given = shape_argument("reshape", sizes if shape is None else (shape,))
+    key = ("view", given)
+    found = lay.memo.get(key)
+    if found is None:
+        wanted = infer_size("reshape", given, lay.numel)
+        stride = view_stride(lay.shape, lay.stride, wanted)
+        if stride is None:
+            return input.contiguous().view(wanted)
+        found = lay.memo[key] = layout(lay.dtype, wanted, stride, lay.offset)
+    before = lay.shape
+    return make_view(input, found, "ViewBackward0", lambda g: g.reshape(before))
 
 
 def view_as(input: Tensor, other: Tensor) -> Tensor:
@@ -241,10 +240,10 @@ def _permuted(lay: Layout, order: Sequence[int]) -> Layout:
     return layout(lay.dtype, tuple(lay.shape[d] for d in order), tuple(lay.stride[d] for d in order), lay.offset)
 
 
-def permute(input: Tensor, *dims: Any) -> Tensor:
-    """Dims in another order."""
+def permute(input: Tensor, *order: Any, dims: Any = None) -> Tensor:
+    """Dims in another order: `permute(2, 0, 1)` or `permute(dims=(2, 0, 1))`."""
     lay = input._layout
-    given = shape_argument("permute", dims)
+    given = shape_argument("permute", order if dims is None else (dims,))
     n = len(lay.shape)
     if len(given) != n:
         raise RuntimeError(
@@ -252,14 +251,14 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
             f"ordering of dimensions i.e. "
             f"input.dim() = {n} is not equal to len(dims) = {len(given)}".replace("permute(sparse_coo)", "permute")
         )
-    order = tuple([wrap_dim("permute", d, n) for d in given])
-    if len(set(order)) != n:
+    places = tuple([wrap_dim("permute", d, n) for d in given])
+    if len(set(places)) != n:
         raise RuntimeError("permute(): duplicate dims are not allowed.")
-    key = ("permute", order)
+    key = ("permute", places)
     found = lay.memo.get(key)
     if found is None:
-        found = lay.memo[key] = _permuted(lay, order)
-    inverse = tuple([order.index(d) for d in range(n)])
+        found = lay.memo[key] = _permuted(lay, places)
+    inverse = tuple([places.index(d) for d in range(n)])
     return make_view(input, found, "PermuteBackward0", lambda g: g.permute(inverse))
 
 
@@ -323,10 +322,10 @@ def adjoint(input: Tensor) -> Tensor:
     return _last_two(input) if input.ndim else same_view(input)
 
 
-def expand(input: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
+def expand(input: Tensor, *sizes: Any, size: Any = None, implicit: bool = False) -> Tensor:
     """Dims of size 1 repeated to `sizes` without a copy; -1 leaves a dim as it is."""
     lay = input._layout
-    given = shape_argument("expand", sizes)
+    given = shape_argument("expand", sizes if size is None else (size,))
     key = ("expand", given)
     found = lay.memo.get(key)
     if found is None:

@@ -148,6 +148,14 @@ def test_out():
     same(program)
 
 
+def test_reductions_of_nothing():
+    def program(t):
+        x = t.ones(0, 2)
+        return [x.sum(0), x.sum(), x.prod(0), (x > 0).any(0), (x > 0).all(0), x.sum(1), (x.sum(0) + 3).sum()]
+
+    same(program)
+
+
 def test_in_place():
     def program(t):
         x, i = t.tensor(X), t.tensor([1, 2, 3])

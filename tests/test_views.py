@@ -68,6 +68,8 @@ COPIES = {
     "fliplr": lambda x: x[0].fliplr(),
     "to double": lambda x: x.double(),
     "to half and back": lambda x: x.half().float(),
+    "flip by name": lambda x: x.flip(dims=(1,)),
+    "permute by name": lambda x: x.permute(dims=(1, 2, 0)).contiguous(),
     "sum_to_size": lambda x: x.sum_to_size(3, 1),
 }
 
@@ -157,6 +159,26 @@ def test_cat_of_dtypes_and_empties():
             t.cat([t.zeros(0), t.zeros(0)]),
             t.cat([t.zeros(2, 0), t.ones(2, 3)], 1),
         ]
+
+    same(program)
+
+
+def test_gradient_of_an_empty_repetition():
+    def program(t):
+        x = t.tensor(X, requires_grad=True)
+        x.tile((0,)).sum().backward()
+        return x.grad
+
+    same(program)
+
+
+def test_copies_of_views():
+    def program(t):
+        x = t.tensor(X)
+        y = t.transpose_copy(x, 0, 1)
+        pieces = t.unbind_copy(x)
+        x.zero_()
+        return [y, list(pieces), t.fill(x, 3), t.as_strided_scatter(x, t.ones(2, 2), (2, 2), (5, 1), 3)]
 
     same(program)
 
