@@ -2,9 +2,9 @@
 
     python benchmarks/kernels_conv.py [--devices intel,pocl31] [--only NAME] [--directions f,i,w] [--rounds 6]
 
-Kernels are launched with plain pyopencl in batches of about 5 ms with one wait at the end, so the time of a launch counts and that of a
-wait hardly does. PyTorch allocates its result, as it does in a training loop. `--cpu` compares seconds of processor time, PyTorch on one thread:
-the figures to look at on a machine that others use too.
+Kernels are launched with plain pyopencl in batches of about 5 ms with one wait at the end, so the time of a launch counts
+and that of a wait hardly does. PyTorch allocates its result, as it does in a training loop. `--cpu` compares seconds of
+processor time, PyTorch on one thread: the figures to look at on a machine that others use too.
 """
 
 from __future__ import annotations
@@ -15,20 +15,36 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent.parent / "tests" / "codegen")]
+sys.path[:0] = [
+    str(Path(__file__).resolve().parent.parent),
+    str(Path(__file__).resolve().parent.parent / "tests" / "codegen"),
+]
 
 # name: N, C, H, K, R, stride, padding
 SHAPES = {
-    "lenet1-n4": (4, 3, 32, 6, 5, 1, 0), "lenet2-n4": (4, 6, 14, 16, 5, 1, 0),
-    "lenet1-n64": (64, 3, 32, 6, 5, 1, 0), "lenet2-n64": (64, 6, 14, 16, 5, 1, 0),
-    "lenet1-n256": (256, 3, 32, 6, 5, 1, 0), "lenet2-n256": (256, 6, 14, 16, 5, 1, 0),
-    "first": (16, 3, 32, 64, 3, 1, 1), "64x32": (16, 64, 32, 64, 3, 1, 1), "128x16": (16, 128, 16, 128, 3, 1, 1),
-    "256x8": (16, 256, 8, 256, 3, 1, 1), "512x4": (16, 512, 4, 512, 3, 1, 1), "64s2": (16, 64, 32, 128, 3, 2, 1),
-    "128s2": (16, 128, 16, 256, 3, 2, 1), "256s2": (16, 256, 8, 512, 3, 2, 1), "64d": (16, 64, 32, 128, 1, 2, 0),
-    "128d": (16, 128, 16, 256, 1, 2, 0), "256d": (16, 256, 8, 512, 1, 2, 0), "56": (1, 64, 56, 64, 3, 1, 1), "7x7": (1, 3, 224, 64, 7, 2, 3),
-}  # fmt: skip
+    "lenet1-n4": (4, 3, 32, 6, 5, 1, 0),
+    "lenet2-n4": (4, 6, 14, 16, 5, 1, 0),
+    "lenet1-n64": (64, 3, 32, 6, 5, 1, 0),
+    "lenet2-n64": (64, 6, 14, 16, 5, 1, 0),
+    "lenet1-n256": (256, 3, 32, 6, 5, 1, 0),
+    "lenet2-n256": (256, 6, 14, 16, 5, 1, 0),
+    "first": (16, 3, 32, 64, 3, 1, 1),
+    "64x32": (16, 64, 32, 64, 3, 1, 1),
+    "128x16": (16, 128, 16, 128, 3, 1, 1),
+    "256x8": (16, 256, 8, 256, 3, 1, 1),
+    "512x4": (16, 512, 4, 512, 3, 1, 1),
+    "64s2": (16, 64, 32, 128, 3, 2, 1),
+    "128s2": (16, 128, 16, 256, 3, 2, 1),
+    "256s2": (16, 256, 8, 512, 3, 2, 1),
+    "64d": (16, 64, 32, 128, 1, 2, 0),
+    "128d": (16, 128, 16, 256, 1, 2, 0),
+    "256d": (16, 256, 8, 512, 1, 2, 0),
+    "56": (1, 64, 56, 64, 3, 1, 1),
+    "7x7": (1, 3, 224, 64, 7, 2, 3),
+}
 
 
 def batch_seconds(work: Callable[[], None], wait: Callable[[], None], count: int, clock: Callable[[], float]) -> float:
@@ -64,7 +80,13 @@ def main() -> None:
     from cltorch.dtypes import float32
     from cltorch.shapes import layout
 
-    def prepare(device: runner.RawDevice, lowered: object, arrays: list[np.ndarray], nbytes: int) -> tuple[Callable, cl.Buffer]:
+    def gradient(dy, x, w, stride, padding, mask):  # type: ignore[no-untyped-def]
+        pair = ([stride] * 2, [padding] * 2, [1, 1])
+        return torch.ops.aten.convolution_backward(dy, x, w, None, *pair, False, [0, 0], 1, mask)
+
+    def prepare(
+        device: runner.RawDevice, lowered: object, arrays: list[np.ndarray], nbytes: int
+    ) -> tuple[Callable, cl.Buffer]:
         device.build(lowered)
         flags = cl.mem_flags
         ins = [cl.Buffer(device.context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=a) for a in arrays]
@@ -109,18 +131,35 @@ def main() -> None:
         attrs = ((s, s), (p, p), (1, 1), 1)
         flops = 2 * y.numel() * c * r * r
 
-        def backward(mask: list[bool]) -> Callable[[], torch.Tensor]:
-            def call() -> torch.Tensor:
-                return torch.ops.aten.convolution_backward(dy, x, w, None, [s, s], [p, p], [1, 1], False, [0, 0], 1, mask)
-
-            return call
-
         directions = {
-            "f": (conv.lower_conv, "choose", (lx, lw), ly, (*attrs, None), [x, w],
-                  lambda: torch.nn.functional.conv2d(x, w, None, s, p)),
-            "i": (conv.lower_conv_input, "choose", (ly, lw), lx, (*attrs, (h, h)), [dy, w], backward([True, False, False])),
-            "w": (conv.lower_conv_weight, "choose_weight", (ly, lx), lw, (*attrs, (r, r)), [dy, x], backward([False, True, False])),
-        }  # fmt: skip
+            "f": (
+                conv.lower_conv,
+                "choose",
+                (lx, lw),
+                ly,
+                (*attrs, None),
+                [x, w],
+                partial(torch.nn.functional.conv2d, x, w, None, s, p),
+            ),
+            "i": (
+                conv.lower_conv_input,
+                "choose",
+                (ly, lw),
+                lx,
+                (*attrs, (h, h)),
+                [dy, w],
+                partial(gradient, dy, x, w, s, p, [True, False, False]),
+            ),
+            "w": (
+                conv.lower_conv_weight,
+                "choose_weight",
+                (ly, lx),
+                lw,
+                (*attrs, (r, r)),
+                [dy, x],
+                partial(gradient, dy, x, w, s, p, [False, True, False]),
+            ),
+        }
         for direction in options.directions.split(","):
             lower, chooser, ins, out, full, arrays, call = directions[direction]
             result = call()
@@ -130,8 +169,15 @@ def main() -> None:
                 target = runner.target(device)
                 original = getattr(conv, chooser)
                 if changes:
-                    setattr(conv, chooser, lambda *a, o=original: (lambda found: replace(
-                        found, **{f: type(getattr(found, f))(int(v)) for f, v in changes.items()}))(o(*a)))  # fmt: skip
+                    setattr(
+                        conv,
+                        chooser,
+                        lambda *a, o=original: (
+                            lambda found: replace(
+                                found, **{f: type(getattr(found, f))(int(v)) for f, v in changes.items()}
+                            )
+                        )(o(*a)),
+                    )
                 lowered = lower(ins, (out,), full, target)
                 setattr(conv, chooser, original)
                 work, buffer = prepare(device, lowered, [a.numpy() for a in arrays], out.nbytes)

@@ -1,12 +1,13 @@
 """Lowers 2-D convolutions over NCHW tensors: forward, gradient of the input, gradient of the weight.
 
-Floor 1b. `attrs` is `(stride, padding, dilation, groups, extra)`; the first three are pairs (y, x), `extra` is None for the
-forward direction, the input's (H, W) for the gradient of the input and the kernel's (R, S) for that of the weight.
+Floor 1b. `attrs` is `(stride, padding, dilation, groups, extra)`; the first three are pairs (y, x), `extra` is None for
+the forward direction, the input's (H, W) for the gradient of the input and the kernel's (R, S) for that of the weight.
 
-Four forms, each a template with its own description; `choose_*` pick one and its parameters from the problem and the Target, and
-every lowering takes a `ConvConfig` instead, so that a tuner may decide otherwise:
+Four forms, each a template with its own description; `choose_*` pick one and its parameters from the problem and the
+Target, and every lowering takes a `ConvConfig` or `WeightConfig` instead, so that a tuner may decide otherwise:
 
-- `channels`: vectors along output channels, weights packed and input rows padded in local memory (CPU class, the usual one);
+- `channels`: vectors along output channels, weights packed and input rows padded in local memory (CPU class,
+  the usual one);
 - `pixels`: vectors along a row of pixels, for few output channels (CPU class);
 - `gemm`: implicit matrix product with local-memory tiles (GPU class);
 - `plain`: loops with bounds checks, for whatever fits nowhere else.
@@ -39,10 +40,10 @@ class ConvConfig:
         form: 'channels', 'pixels', 'gemm' or 'plain'.
         width: lanes of a vector.
         vectors: vectors of channels (channels) or of pixels (pixels) in a register tile.
-        tile_y, tile_x: the other side of the register tile: pixels of the output (channels forward and input), channels and
-            rows of pixels (pixels), channels and taps (weight).
+        tile_y, tile_x: the other side of the register tile: rows and columns of output pixels (channels); rows of
+            pixels and output channels (pixels).
         rows: output rows per item.
-        chunk: channels of the reduction (forward, input) or of the input (weight) held in local memory at once.
+        chunk: channels of the reduction held in local memory at once.
         parts: pieces into which the items are split, each a work-group per block of channels.
         direct: read the input from global memory instead of a padded copy.
     """
@@ -64,12 +65,15 @@ class ConvConfig:
 def infer_conv(layouts: Sequence[Layout], attrs: tuple) -> tuple[tuple[DType, tuple[int, ...]], ...]:
     """((dtype, (N, K, Ho, Wo)),) of a convolution of x (N, C, H, W) with w (K, C / groups, R, S).
 
-    Raises RuntimeError in PyTorch's cases: wrong number of dims or channels, groups that do not divide, a kernel larger than the input.
+    Raises RuntimeError in PyTorch's cases: wrong number of dims or channels, groups that do not divide, a
+    kernel larger than the input.
     """
     x, w = layouts[0], layouts[1]
     stride, padding, dilation, groups, _ = attrs
     if len(x.shape) != 4 or len(w.shape) != 4:
-        raise RuntimeError(f"conv: input: got shapes {x.shape} and weight {w.shape}, wanted (N, C, H, W) and (K, C/groups, R, S)")
+        raise RuntimeError(
+            f"conv: input: got shapes {x.shape} and weight {w.shape}, wanted (N, C, H, W) and (K, C/groups, R, S)"
+        )
     if x.dtype is not w.dtype:
         raise RuntimeError(f"conv: weight: got {w.dtype.name}, wanted the input's dtype {x.dtype.name}")
     if groups < 1:
@@ -92,15 +96,18 @@ def infer_conv(layouts: Sequence[Layout], attrs: tuple) -> tuple[tuple[DType, tu
         span = apart * (taps - 1) + 1
         if taps < 1 or size + 2 * pad < span:
             raise RuntimeError(
-                f"conv: Calculated padded input size per channel: ({h + 2 * padding[0]} x {width + 2 * padding[1]}). Kernel size: "
-                f"({dilation[0] * (r - 1) + 1} x {dilation[1] * (s - 1) + 1}). Kernel size can't be greater than actual input size"
+                f"conv: Calculated padded input size per channel: ({h + 2 * padding[0]} x {width + 2 * padding[1]}). "
+                f"Kernel size: ({dilation[0] * (r - 1) + 1} x {dilation[1] * (s - 1) + 1}). "
+                "Kernel size can't be greater than actual input size"
             )
         out.append((size + 2 * pad - span) // step + 1)
     return ((x.dtype, (n, k, out[0], out[1])),)
 
 
 def infer_conv_input(layouts: Sequence[Layout], attrs: tuple) -> tuple[tuple[DType, tuple[int, ...]], ...]:
-    """((dtype, (N, C, H, W)),) of the gradient of the input, from dy (N, K, Ho, Wo), w (K, C / groups, R, S) and extra = (H, W).
+    """((dtype, (N, C, H, W)),) of the gradient of the input, from dy (N, K, Ho, Wo) and w (K, C / groups, R, S).
+
+    `attrs` ends with the input's (H, W).
 
     Raises RuntimeError if dy's shape is not what the convolution would give.
     """
@@ -111,7 +118,9 @@ def infer_conv_input(layouts: Sequence[Layout], attrs: tuple) -> tuple[tuple[DTy
 
 
 def infer_conv_weight(layouts: Sequence[Layout], attrs: tuple) -> tuple[tuple[DType, tuple[int, ...]], ...]:
-    """((dtype, (K, C / groups, R, S)),) of the gradient of the weight, from dy (N, K, Ho, Wo), x (N, C, H, W) and extra = (R, S).
+    """((dtype, (K, C / groups, R, S)),) of the gradient of the weight, from dy (N, K, Ho, Wo) and x (N, C, H, W).
+
+    `attrs` ends with the kernel's (R, S).
 
     Raises RuntimeError if dy's shape is not what the convolution would give.
     """
@@ -123,7 +132,9 @@ def infer_conv_weight(layouts: Sequence[Layout], attrs: tuple) -> tuple[tuple[DT
 
 def _check_output(op: str, dy: Layout, wanted: tuple[tuple[DType, tuple[int, ...]], ...]) -> None:
     if (dy.dtype, dy.shape) != wanted[0]:
-        raise RuntimeError(f"{op}: grad_output: got {dy.dtype.name} {dy.shape}, wanted {wanted[0][0].name} {wanted[0][1]}")
+        raise RuntimeError(
+            f"{op}: grad_output: got {dy.dtype.name} {dy.shape}, wanted {wanted[0][0].name} {wanted[0][1]}"
+        )
 
 
 def accepts(given: Layout) -> bool:
@@ -161,7 +172,9 @@ class _Finish:
     The kernel names the place of the first of `width` elements, which follow each other along the last dim, `names`.
     """
 
-    def __init__(self, epilogue: Epilogue, index: str, names: tuple[str, str, str, str] = ("n", "c", "y", "x"), operands: int = 2):
+    def __init__(
+        self, epilogue: Epilogue, index: str, names: tuple[str, str, str, str] = ("n", "c", "y", "x"), operands: int = 2
+    ):
         self.epilogue, self.index, self.names = epilogue, index, names
         self.parameters: list[str] = []
         self.args: list[Argument] = []
@@ -199,7 +212,8 @@ class _Finish:
     def flat(self) -> bool:
         """True if the last two dims of every operand may be walked as one."""
         return all(
-            given.shape[2] == 1 or given.stride[2] == (given.stride[3] if given.shape[3] > 1 else 1) * given.shape[3]
+            given.shape[2] == 1
+            or given.stride[2] == (given.stride[3] if given.shape[3] > 1 else 1) * given.shape[3]
             or (given.shape[3] > 1 and given.stride[2] == given.stride[3] == 0)
             for given in (*self.epilogue.inputs, *(out for _, out in self.epilogue.stores))
         )
@@ -209,7 +223,9 @@ class _Finish:
         return "".join(f", {p}" for p in self.parameters)
 
     def _pointer(self, name: str) -> str:
-        terms = [f"{place} * {step}" if step != "1" else place for place, step in zip(self.names, self._steps[name]) if step]
+        terms = [
+            f"{place} * {step}" if step != "1" else place for place, step in zip(self.names, self._steps[name]) if step
+        ]
         return " + ".join([name, f"{name}_o", *terms])
 
     def _load(self, i: int, width: int) -> str:
@@ -300,7 +316,8 @@ class _Axis:
 
 @dataclass(frozen=True)
 class _Problem:
-    """A forward convolution or the gradient of its input, seen from the output (M channels) and the input (Q channels)."""
+    """A forward convolution or the gradient of its input, seen from the output (M) and the input (Q channels).
+    """
 
     op: str
     given: Layout
@@ -334,7 +351,9 @@ def _problem(op: str, given: Layout, weight: Layout, out_shape: tuple[int, ...],
         m, q, w_m, w_q = k // groups, per_group, w0, w1
     else:
         m, q, w_m, w_q = per_group, k // groups, w1, w0
-    return _Problem(op, given, weight, out_shape, groups, m, q, (r, s), w_m, w_q, k // groups * w0, axes[0], axes[1], attrs)
+    return _Problem(
+        op, given, weight, out_shape, groups, m, q, (r, s), w_m, w_q, k // groups * w0, axes[0], axes[1], attrs
+    )
 
 
 @dataclass(frozen=True)
@@ -384,9 +403,10 @@ _SPACE = 192 << 10  # local memory beyond this would fall out of a core's second
 def choose_channels(p: _Problem, target: Target) -> ConvConfig | None:
     """The channels form for a problem, or None if local memory is too small for it.
 
-    Two vectors of output channels where there are that many. The tile of pixels is the one that wastes fewest cycles at the edges
-    and on loads (a core multiplies two vectors and loads two per cycle); items have about 256 pixels; the chunk is what fits; parts give
-    eight work-groups per core if each keeps 256 pixels over which to amortise packing the weights.
+    Two vectors of output channels where there are that many. The tile of pixels is the one that wastes fewest
+    cycles at the edges
+    and on loads (a core multiplies two vectors and loads two per cycle); items have about 256 pixels; the
+    chunk is what fits; parts give eight work-groups per core if each keeps 256 pixels over which to amortise packing the weights.
     """
     size = 8 if p.given.dtype.register == "double" else 4
     width = max(2, min(16, target.vector_width * 4 // size))
@@ -453,36 +473,85 @@ def _lower_channels(p: _Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
     taps = prod(p.taps)
     run = p.w_q == taps
     body = render(
-        "conv_channels", T=dtype.register, IT=dtype.storage, WT=p.weight.dtype.storage, W=c.width, NK=c.vectors, TY=c.tile_y, TX=c.tile_x,
-        SIY=p.y.in_step, SIX=p.x.in_step, SOY=p.y.out_step, SOX=p.x.out_step, RS=taps, S=p.taps[1],
+        "conv_channels",
+        T=dtype.register,
+        IT=dtype.storage,
+        WT=p.weight.dtype.storage,
+        W=c.width,
+        NK=c.vectors,
+        TY=c.tile_y,
+        TX=c.tile_x,
+        SIY=p.y.in_step,
+        SIX=p.x.in_step,
+        SOY=p.y.out_step,
+        SOX=p.x.out_step,
+        RS=taps,
+        S=p.taps[1],
         phases=[(by, bx, rows, columns) for by, rows in p.y.phases for bx, columns in p.x.phases],
-        RUN=run, UNIT=taps == 1 and p.w_m == 1 and not run, DIRECT=c.direct, INDEX=index,
-        iload=_loader(dtype), wload=_loader(p.weight.dtype), store=finish.stores((c.width, 4, 1)), epilogue_parameters=finish.text(),
-    )  # fmt: skip
+        RUN=run,
+        UNIT=taps == 1 and p.w_m == 1 and not run,
+        DIRECT=c.direct,
+        INDEX=index,
+        iload=_loader(dtype),
+        wload=_loader(p.weight.dtype),
+        store=finish.stores((c.width, 4, 1)),
+        epilogue_parameters=finish.text(),
+    )
     blocks = _ceil(p.m_count, c.vectors * c.width)
     given, weight = p.given, p.weight
     flat = finish.flat() and g.sums_pitch == w
     numbers = [
-        ("int", blocks), ("int", p.m_count), ("int", p.q_count),
-        (index, given.offset), (index, given.stride[0]), (index, given.stride[1]), ("int", given.stride[2]),
-        ("int", given.shape[2]), ("int", given.shape[3]), ("int", h), ("int", w),
-        (index, weight.offset), (index, p.w_g), (index, p.w_m), (index, p.w_q), (index, weight.extent()[1] + 1),
-        ("int", g.items), ("int", g.items_per_part), ("int", _ceil(h, c.rows)), ("int", c.rows),
-        ("int", given.stride[2] if c.direct else g.pitch), ("int", g.slab_rows), ("int", c.chunk), ("int", g.sums_pitch),
-        ("int", g.sums_item if c.chunk < p.q_count else 0), ("int", p.y.base), ("int", p.x.base), ("int", int(flat)),
+        ("int", blocks),
+        ("int", p.m_count),
+        ("int", p.q_count),
+        (index, given.offset),
+        (index, given.stride[0]),
+        (index, given.stride[1]),
+        ("int", given.stride[2]),
+        ("int", given.shape[2]),
+        ("int", given.shape[3]),
+        ("int", h),
+        ("int", w),
+        (index, weight.offset),
+        (index, p.w_g),
+        (index, p.w_m),
+        (index, p.w_q),
+        (index, weight.extent()[1] + 1),
+        ("int", g.items),
+        ("int", g.items_per_part),
+        ("int", _ceil(h, c.rows)),
+        ("int", c.rows),
+        ("int", given.stride[2] if c.direct else g.pitch),
+        ("int", g.slab_rows),
+        ("int", c.chunk),
+        ("int", g.sums_pitch),
+        ("int", g.sums_item if c.chunk < p.q_count else 0),
+        ("int", p.y.base),
+        ("int", p.x.base),
+        ("int", int(flat)),
         ("int", blocks * p.groups),
-    ]  # fmt: skip
+    ]
     source = KernelSource(p.op, body, (*finish.includes, "conv"))
-    args = (Input(0), Input(1), *finish.args, *(Local(max(nbytes, 64)) for nbytes in g.local), *(Value(t, v) for t, v in numbers))
-    return Lowered((Launch(source, args, (blocks * p.groups * _ceil(g.items, g.items_per_part),), p.flops, _traffic(p, epilogue)),))
+    args = (
+        Input(0),
+        Input(1),
+        *finish.args,
+        *(Local(max(nbytes, 64)) for nbytes in g.local),
+        *(Value(t, v) for t, v in numbers),
+    )
+    return Lowered(
+        (Launch(source, args, (blocks * p.groups * _ceil(g.items, g.items_per_part),), p.flops, _traffic(p, epilogue)),)
+    )
 
 
 @lru_cache(maxsize=4096)
 def choose_pixels(p: _Problem, target: Target, overlap: bool) -> ConvConfig | None:
     """The pixels form, or None where it does not apply (strides) or local memory is too small.
 
-    `overlap` says that elements may be stored twice: no store of the epilogue shares memory with an input of it. The tile is the one with
-    fewest cycles, counting twice the loads that cross cache lines; parts give each core four work-groups if there are so many items.
+    `overlap` says that elements may be stored twice: no store of the epilogue shares memory with an input of
+    it. The tile is the one with
+    fewest cycles, counting twice the loads that cross cache lines; parts give each core four work-groups if
+    there are so many items.
     """
     if p.y.in_step * p.x.in_step * p.y.out_step * p.x.out_step != 1:
         return None
@@ -491,7 +560,12 @@ def choose_pixels(p: _Problem, target: Target, overlap: bool) -> ConvConfig | No
     n, _, h, w = p.out_shape
     shifted = overlap and w >= width
     registers = _register_tile(width, target)
-    padded = p.y.base < 0 or p.x.base < 0 or p.y.base + h + p.y.reach > p.given.shape[2] or p.x.base + w + p.x.reach > p.given.shape[3]
+    padded = (
+        p.y.base < 0
+        or p.x.base < 0
+        or p.y.base + h + p.y.reach > p.given.shape[2]
+        or p.x.base + w + p.x.reach > p.given.shape[3]
+    )
     direct = shifted and not padded and p.given.dtype.storage == p.given.dtype.register
     most = min(p.m_count, 8)
     blocks = _ceil(p.m_count, most)
@@ -513,7 +587,17 @@ def choose_pixels(p: _Problem, target: Target, overlap: bool) -> ConvConfig | No
         if best is None:
             return None
         items = n * _ceil(h, rows)
-        config = ConvConfig("pixels", width, best[1], best[0], channels, rows, p.q_count, min(items, _ceil(16 * target.compute_units, blocks)), direct)
+        config = ConvConfig(
+            "pixels",
+            width,
+            best[1],
+            best[0],
+            channels,
+            rows,
+            p.q_count,
+            min(items, _ceil(16 * target.compute_units, blocks)),
+            direct,
+        )
         if sum(_pixels_local(p, config, size)[2:]) <= space:
             return config
         if rows == 1:
@@ -539,26 +623,69 @@ def _lower_pixels(p: _Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
     finish = _Finish(epilogue, index)
     overlap = w >= c.width and _stores_twice(epilogue)
     if (h % c.rows or c.rows) < c.tile_y:
-        raise ValueError(f"{p.op}: config: got {c.tile_y} rows per tile, wanted at most the {h % c.rows} of an image's last item")
+        raise ValueError(
+            f"{p.op}: config: got {c.tile_y} rows per tile, wanted at most the {h % c.rows} of an image's last item"
+        )
     body = render(
-        "conv_pixels", T=dtype.register, IT=dtype.storage, WT=weight.dtype.storage, W=c.width, NV=c.vectors, TY=c.tile_y, MR=c.tile_x,
-        S=p.taps[1], tap_rows=p.y.phases[0][1], tap_columns=p.x.phases[0][1], DIRECT=c.direct, OVERLAP=overlap, INDEX=index,
-        iload=_loader(dtype), wload=_loader(weight.dtype), store=finish.stores((c.width, 4, 1)), epilogue_parameters=finish.text(),
-    )  # fmt: skip
+        "conv_pixels",
+        T=dtype.register,
+        IT=dtype.storage,
+        WT=weight.dtype.storage,
+        W=c.width,
+        NV=c.vectors,
+        TY=c.tile_y,
+        MR=c.tile_x,
+        S=p.taps[1],
+        tap_rows=p.y.phases[0][1],
+        tap_columns=p.x.phases[0][1],
+        DIRECT=c.direct,
+        OVERLAP=overlap,
+        INDEX=index,
+        iload=_loader(dtype),
+        wload=_loader(weight.dtype),
+        store=finish.stores((c.width, 4, 1)),
+        epilogue_parameters=finish.text(),
+    )
     blocks = _ceil(p.m_count, c.tile_x)
     items = n * _ceil(h, c.rows)
     per_part = _ceil(items, c.parts)
     numbers = [
-        ("int", blocks), ("int", p.m_count), ("int", p.q_count),
-        (index, given.offset), (index, given.stride[0]), (index, given.stride[1]), ("int", given.stride[2]),
-        ("int", given.shape[2]), ("int", given.shape[3]), ("int", h), ("int", w),
-        (index, weight.offset), (index, p.w_g), (index, p.w_m), (index, p.w_q),
-        ("int", items), ("int", per_part), ("int", _ceil(h, c.rows)), ("int", c.rows),
-        ("int", given.stride[2] if c.direct else pitch), ("int", slab_rows), ("int", p.y.base), ("int", p.x.base), ("int", blocks * p.groups),
-    ]  # fmt: skip
+        ("int", blocks),
+        ("int", p.m_count),
+        ("int", p.q_count),
+        (index, given.offset),
+        (index, given.stride[0]),
+        (index, given.stride[1]),
+        ("int", given.stride[2]),
+        ("int", given.shape[2]),
+        ("int", given.shape[3]),
+        ("int", h),
+        ("int", w),
+        (index, weight.offset),
+        (index, p.w_g),
+        (index, p.w_m),
+        (index, p.w_q),
+        ("int", items),
+        ("int", per_part),
+        ("int", _ceil(h, c.rows)),
+        ("int", c.rows),
+        ("int", given.stride[2] if c.direct else pitch),
+        ("int", slab_rows),
+        ("int", p.y.base),
+        ("int", p.x.base),
+        ("int", blocks * p.groups),
+    ]
     source = KernelSource(p.op, body, finish.includes)
-    args = (Input(0), Input(1), *finish.args, *(Local(max(nbytes, 64)) for nbytes in local), *(Value(t, v) for t, v in numbers))
-    return Lowered((Launch(source, args, (blocks * p.groups * _ceil(items, per_part),), p.flops, _traffic(p, epilogue)),))
+    args = (
+        Input(0),
+        Input(1),
+        *finish.args,
+        *(Local(max(nbytes, 64)) for nbytes in local),
+        *(Value(t, v) for t, v in numbers),
+    )
+    return Lowered(
+        (Launch(source, args, (blocks * p.groups * _ceil(items, per_part),), p.flops, _traffic(p, epilogue)),)
+    )
 
 
 def _stores_twice(epilogue: Epilogue) -> bool:
@@ -571,37 +698,82 @@ def _traffic(p: _Problem, epilogue: Epilogue) -> float:
 
 
 def _plain_launch(
-    op: str, direction: str, a: Layout, b: Layout, b_steps: tuple[int, int, int], shape: tuple[int, ...], counts: tuple[int, int, int],
-    loops: Pair, attrs: tuple, target: Target, epilogue: Epilogue, inputs: Pair, flops: float,
-) -> Lowered:  # fmt: skip
+    op: str,
+    direction: str,
+    a: Layout,
+    b: Layout,
+    b_steps: tuple[int, int, int],
+    shape: tuple[int, ...],
+    counts: tuple[int, int, int],
+    loops: Pair,
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue,
+    inputs: Pair,
+    flops: float,
+) -> Lowered:
     stride, padding, dilation, _, _ = attrs
     index = _index_type(a, b, *_epilogue_layouts(epilogue))
     finish = _Finish(epilogue, index)
     local = 64 if target.kind == "gpu" else 1
     body = render(
-        "conv_plain", LOCAL=local, AT=a.dtype.storage, BT=b.dtype.storage, T=a.dtype.register, INDEX=index, DIRECTION=direction,
-        aload=f"{_loader(a.dtype)}1", bload=f"{_loader(b.dtype)}1", store=finish.stores((1,)), epilogue_parameters=finish.text(),
-    )  # fmt: skip
+        "conv_plain",
+        LOCAL=local,
+        AT=a.dtype.storage,
+        BT=b.dtype.storage,
+        T=a.dtype.register,
+        INDEX=index,
+        DIRECTION=direction,
+        aload=f"{_loader(a.dtype)}1",
+        bload=f"{_loader(b.dtype)}1",
+        store=finish.stores((1,)),
+        epilogue_parameters=finish.text(),
+    )
     elements = prod(shape)
     grain = 1 if target.kind == "gpu" else max(1, _ceil(elements, 16 * target.compute_units))
     if target.loop_limit:
         grain = min(grain, target.loop_limit)
     numbers = [
-        (index, a.offset), (index, a.stride[0]), (index, a.stride[1]), (index, a.stride[2]), ("int", a.shape[2]), ("int", a.shape[3]),
-        (index, b.offset), *((index, step) for step in b_steps), *(("int", d) for d in shape), *(("int", c) for c in counts),
-        *(("int", d) for d in loops), *(("int", d) for pair in (stride, padding, dilation) for d in pair),
-        (index, elements), ("int", grain),
-    ]  # fmt: skip
+        (index, a.offset),
+        (index, a.stride[0]),
+        (index, a.stride[1]),
+        (index, a.stride[2]),
+        ("int", a.shape[2]),
+        ("int", a.shape[3]),
+        (index, b.offset),
+        *((index, step) for step in b_steps),
+        *(("int", d) for d in shape),
+        *(("int", c) for c in counts),
+        *(("int", d) for d in loops),
+        *(("int", d) for pair in (stride, padding, dilation) for d in pair),
+        (index, elements),
+        ("int", grain),
+    ]
     args = (Input(inputs[0]), Input(inputs[1]), *finish.args, *(Value(t, v) for t, v in numbers))
     source = KernelSource(op, body, finish.includes, (local,))
     return Lowered((Launch(source, args, (_up(_ceil(elements, grain), local),), flops, 0.0),))
 
 
 def _gemm_launch(
-    op: str, weight: bool, a: Layout, a_steps: tuple[int, int, int, int], b: Layout, counts: tuple[int, int, int], columns: int,
-    reduction: int, parts: int, place: tuple[int, ...], tap_rows: tuple[int, ...], tap_columns: tuple[int, ...], s: int,
-    out: tuple[int, int, int, int], inputs: Pair, finish: _Finish | None, flops: float, index: str,
-) -> Launch:  # fmt: skip
+    op: str,
+    weight: bool,
+    a: Layout,
+    a_steps: tuple[int, int, int, int],
+    b: Layout,
+    counts: tuple[int, int, int],
+    columns: int,
+    reduction: int,
+    parts: int,
+    place: tuple[int, ...],
+    tap_rows: tuple[int, ...],
+    tap_columns: tuple[int, ...],
+    s: int,
+    out: tuple[int, int, int, int],
+    inputs: Pair,
+    finish: _Finish | None,
+    flops: float,
+    index: str,
+) -> Launch:
     """One launch of conv_gemm; without `finish` it stores to Scratch(0)."""
     groups, m_count, q_count = counts
     if finish is None:
@@ -614,23 +786,46 @@ def _gemm_launch(
         parameters, store, extra, includes = finish.text(), finish.store(1), tuple(finish.args), ()
         includes = finish.includes
     body = render(
-        "conv_gemm", T=a.dtype.register, AT=a.dtype.storage, BT=b.dtype.storage, INDEX=index, WEIGHT=weight, aload=_loader(a.dtype),
-        bload=_loader(b.dtype), store={1: store}, epilogue_parameters=parameters,
-    )  # fmt: skip
+        "conv_gemm",
+        T=a.dtype.register,
+        AT=a.dtype.storage,
+        BT=b.dtype.storage,
+        INDEX=index,
+        WEIGHT=weight,
+        aload=_loader(a.dtype),
+        bload=_loader(b.dtype),
+        store={1: store},
+        epilogue_parameters=parameters,
+    )
     share = _up(_ceil(reduction, parts), 16)
     numbers = [
-        ("int", groups), ("int", m_count), ("int", q_count), (index, columns), (index, reduction), (index, share),
-        (index, a.offset), *((index, step) for step in a_steps),
-        (index, b.offset), (index, b.stride[0]), (index, b.stride[1]), (index, b.stride[2]), ("int", b.shape[2]), ("int", b.shape[3]),
+        ("int", groups),
+        ("int", m_count),
+        ("int", q_count),
+        (index, columns),
+        (index, reduction),
+        (index, share),
+        (index, a.offset),
+        *((index, step) for step in a_steps),
+        (index, b.offset),
+        (index, b.stride[0]),
+        (index, b.stride[1]),
+        (index, b.stride[2]),
+        ("int", b.shape[2]),
+        ("int", b.shape[3]),
         *(("int", v) for v in (*place, *tap_rows, *tap_columns, s, *out)),
-    ]  # fmt: skip
+    ]
     args = (Input(inputs[0]), Input(inputs[1]), *extra, *(Value(t, v) for t, v in numbers))
     source = KernelSource(op, body, includes, (256, 1, 1))
-    return Launch(source, args, (256 * _ceil(columns, 64), _ceil(m_count, 64), groups * parts), flops, float(a.nbytes + b.nbytes))
+    return Launch(
+        source, args, (256 * _ceil(columns, 64), _ceil(m_count, 64), groups * parts), flops, float(a.nbytes + b.nbytes)
+    )
 
 
 def _lower_gemm(p: _Problem, epilogue: Epilogue) -> Lowered:
-    """One launch per phase: the residue classes of output positions modulo the stride, of which a forward pass has one."""
+    """One launch per phase: the residue classes of output positions modulo the stride, of which a forward pass
+    has one.
+    """
     n, _, h, w = p.out_shape
     index = _index_type(p.given, p.weight, *_epilogue_layouts(epilogue))
     launches = []
@@ -639,27 +834,55 @@ def _lower_gemm(p: _Problem, epilogue: Epilogue) -> Lowered:
             rows, length = _ceil(h - by, p.y.out_step), _ceil(w - bx, p.x.out_step)
             if rows <= 0 or length <= 0:
                 continue
-            launches.append(_gemm_launch(
-                p.op, False, p.weight, (p.w_m, p.w_q, 0, p.w_g), p.given, (p.groups, p.m_count, p.q_count), n * rows * length,
-                p.q_count * nr * ns, 1, (rows, length, p.y.in_step, p.x.in_step), (r0, dr, nr, a0 + p.y.base, da),
-                (s0, ds, ns, b0 + p.x.base, db), p.taps[1], (p.y.out_step, p.x.out_step, by, bx), (1, 0), _Finish(epilogue, index),
-                p.flops / len(p.y.phases) / len(p.x.phases), index,
-            ))  # fmt: skip
+            launches.append(
+                _gemm_launch(
+                    p.op,
+                    False,
+                    p.weight,
+                    (p.w_m, p.w_q, 0, p.w_g),
+                    p.given,
+                    (p.groups, p.m_count, p.q_count),
+                    n * rows * length,
+                    p.q_count * nr * ns,
+                    1,
+                    (rows, length, p.y.in_step, p.x.in_step),
+                    (r0, dr, nr, a0 + p.y.base, da),
+                    (s0, ds, ns, b0 + p.x.base, db),
+                    p.taps[1],
+                    (p.y.out_step, p.x.out_step, by, bx),
+                    (1, 0),
+                    _Finish(epilogue, index),
+                    p.flops / len(p.y.phases) / len(p.x.phases),
+                    index,
+                )
+            )
     return Lowered(tuple(launches))
 
 
 def _lower_plain(p: _Problem, target: Target, epilogue: Epilogue) -> Lowered:
     direction = "forward" if p.op == "conv" else "input"
     return _plain_launch(
-        p.op, direction, p.given, p.weight, (p.w_m, p.w_q, p.w_g), p.out_shape, (p.out_shape[0], p.q_count, p.m_count), p.taps, p.attrs,
-        target, epilogue, (0, 1), p.flops,
-    )  # fmt: skip
+        p.op,
+        direction,
+        p.given,
+        p.weight,
+        (p.w_m, p.w_q, p.w_g),
+        p.out_shape,
+        (p.out_shape[0], p.q_count, p.m_count),
+        p.taps,
+        p.attrs,
+        target,
+        epilogue,
+        (0, 1),
+        p.flops,
+    )
 
 
 def choose(p: _Problem, target: Target, overlap: bool = True) -> ConvConfig:
     """The form and its parameters for a forward convolution or the gradient of its input.
 
-    On CPUs vectors run along whichever of output channels and pixels of a row fills more lanes, at equal filling along channels.
+    On CPUs vectors run along whichever of output channels and pixels of a row fills more lanes, at equal
+    filling along channels.
     """
     if target.kind != "cpu" or target.vector_width <= 1:
         return ConvConfig("gemm" if target.max_work_group >= 256 else "plain")
@@ -673,8 +896,15 @@ def choose(p: _Problem, target: Target, overlap: bool = True) -> ConvConfig:
     return choose_channels(p, target) or ConvConfig("plain")
 
 
-def _lower(op: str, inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target,
-           epilogue: Epilogue | None, config: ConvConfig | None) -> Lowered:  # fmt: skip
+def _lower(
+    op: str,
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None,
+    config: ConvConfig | None,
+) -> Lowered:
     given, weight = inputs[0], inputs[1]
     _require(op, "input" if op == "conv" else "grad_output", given, accepts(given), "unit stride in the last dim")
     _require(op, "weight", weight, accepts_weight(weight), "contiguous last two dims")
@@ -695,17 +925,25 @@ def _lower(op: str, inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], att
 
 
 def lower_conv(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None,
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
     config: ConvConfig | None = None,
-) -> Lowered:  # fmt: skip
+) -> Lowered:
     """y (N, K, Ho, Wo) of x (N, C, H, W) and w (K, C / groups, R, S), then the epilogue."""
     return _lower("conv", inputs, outputs, attrs, target, epilogue, config)
 
 
 def lower_conv_input(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None,
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
     config: ConvConfig | None = None,
-) -> Lowered:  # fmt: skip
+) -> Lowered:
     """dx (N, C, H, W) of dy (N, K, Ho, Wo) and w (K, C / groups, R, S), then the epilogue."""
     return _lower("conv_input", inputs, outputs, attrs, target, epilogue, config)
 
@@ -779,7 +1017,9 @@ def _weight_local(p: _WeightProblem, c: WeightConfig, size: int) -> tuple[int, i
 
 
 def _weight_direct(p: _WeightProblem) -> bool:
-    """True if the weight kernel of the channels form may read the input where it lies: nothing is padded, nothing to convert."""
+    """True if the weight kernel of the channels form may read the input where it lies: nothing is padded,
+    nothing to convert.
+    """
     return p.attrs[1] == (0, 0) and p.given.dtype.storage == p.given.dtype.register
 
 
@@ -787,9 +1027,9 @@ def _weight_direct(p: _WeightProblem) -> bool:
 def choose_weight(p: _WeightProblem, target: Target) -> WeightConfig:
     """The form and its parameters for the gradient of a weight.
 
-    Items have about 256 pixels, of several images where those are small. Input channels per work-group: up to 32, fewer to
-    give every core two work-groups. Splitting the images costs scratch and a second launch, so it is only done for problems of more than
-    20 million multiply-adds that would leave cores idle.
+    Items have about 256 pixels, of several images where those are small. Input channels per work-group: up to 32 (more
+    for kernels of few taps), fewer to give every core two work-groups. Splitting the images costs scratch and a second
+    launch, so it is only done for problems of more than 20 million multiply-adds that would leave cores idle.
     """
     if target.kind != "cpu" or target.vector_width <= 1:
         if target.max_work_group < 256:
@@ -816,7 +1056,9 @@ def choose_weight(p: _WeightProblem, target: Target) -> WeightConfig:
     while chunk > 1 and k_blocks * _ceil(p.c_count, chunk) < wanted:
         chunk = _ceil(chunk, 2)
     while True:
-        tile_c, tile_r, tile_s = _best_taps(p.taps, min(chunk, p.c_count), vectors, 28 if target.vector_width >= 16 else 12)
+        tile_c, tile_r, tile_s = _best_taps(
+            p.taps, min(chunk, p.c_count), vectors, 28 if target.vector_width >= 16 else 12
+        )
         items = _ceil(n, images) * _ceil(h, rows)
         blocks = k_blocks * _ceil(p.c_count, chunk)
         parts = 1
@@ -836,9 +1078,11 @@ def choose_weight(p: _WeightProblem, target: Target) -> WeightConfig:
 
 
 def choose_weight_pixels(p: _WeightProblem, target: Target) -> WeightConfig | None:
-    """The pixels form of the gradient of a weight, or None where it does not apply: horizontal strides, too many tap columns.
+    """The pixels form of the gradient of a weight, or None where it does not apply: horizontal strides, too
+    many tap columns.
 
-    All tap rows where the sums fit in registers, else one row per work-group. Parts give each core two work-groups where the
+    All tap rows where the sums fit in registers, else one row per work-group. Parts give each core two
+    work-groups where the
     problem is large enough to pay for a second launch.
     """
     size = 8 if p.grad.dtype.register == "double" else 4
@@ -868,8 +1112,10 @@ def choose_weight_pixels(p: _WeightProblem, target: Target) -> WeightConfig | No
 
 def _weight_pixels_direct(p: _WeightProblem, c: WeightConfig) -> bool:
     """True if nothing is padded and rows hold a vector."""
-    return p.attrs[1] == (0, 0) and p.grad.shape[3] >= c.width and all(
-        some.dtype.storage == some.dtype.register for some in (p.grad, p.given)
+    return (
+        p.attrs[1] == (0, 0)
+        and p.grad.shape[3] >= c.width
+        and all(some.dtype.storage == some.dtype.register for some in (p.grad, p.given))
     )
 
 
@@ -883,7 +1129,14 @@ def _weight_pixels_local(p: _WeightProblem, c: WeightConfig, size: int) -> tuple
     sums = c.vectors * c.tile_r * c.tile_s * c.width * size
     if _weight_pixels_direct(p, c):
         return slab_rows, pitch, columns, 64, 64, sums
-    return slab_rows, pitch, columns, (slab_rows * pitch + c.width) * size, c.vectors * min(c.rows, h) * columns * size, sums
+    return (
+        slab_rows,
+        pitch,
+        columns,
+        (slab_rows * pitch + c.width) * size,
+        c.vectors * min(c.rows, h) * columns * size,
+        sums,
+    )
 
 
 def _best_taps(taps: Pair, channels: int, vectors: int, registers: int) -> tuple[int, int, int]:
@@ -931,7 +1184,8 @@ def _lower_weight_channels(p: _WeightProblem, c: WeightConfig, target: Target, e
     parts = _ceil(items, per_part)
     if reduced:
         store = {
-            width: f"vec_store{width}(value, partial + part * (long)elements + (long)n * {r * s} * c_count + c0 * {r * s} + x);"
+            width: f"vec_store{width}(value, partial + part * (long)elements + (long)n * {r * s} * c_count"
+            f" + c0 * {r * s} + x);"
             for width in (c.width, 4, 1)
         }
         extra: tuple[Argument, ...] = (Scratch(0), Value("int", p.elements))
@@ -941,21 +1195,60 @@ def _lower_weight_channels(p: _WeightProblem, c: WeightConfig, target: Target, e
         store, extra, parameters = finish.stores((c.width, 4, 1)), tuple(finish.args), finish.text()
         includes = finish.includes
     body = render(
-        "conv_weight", T=dtype.register, AT=dtype.storage, BT=given.dtype.storage, W=c.width, NK=c.vectors, TC=c.tile_c, TR=c.tile_r,
-        TS=c.tile_s, R=r, S=s, SY=stride[0], SX=stride[1], DY=dilation[0], INDEX=index, DIRECT=direct,
-        aload=_loader(dtype), bload=_loader(given.dtype), store=store, epilogue_parameters=parameters,
-    )  # fmt: skip
+        "conv_weight",
+        T=dtype.register,
+        AT=dtype.storage,
+        BT=given.dtype.storage,
+        W=c.width,
+        NK=c.vectors,
+        TC=c.tile_c,
+        TR=c.tile_r,
+        TS=c.tile_s,
+        R=r,
+        S=s,
+        SY=stride[0],
+        SX=stride[1],
+        DY=dilation[0],
+        INDEX=index,
+        DIRECT=direct,
+        aload=_loader(dtype),
+        bload=_loader(given.dtype),
+        store=store,
+        epilogue_parameters=parameters,
+    )
     k_blocks, c_blocks = _ceil(p.k_count, c.vectors * c.width), _ceil(p.c_count, c.chunk)
     blocks = p.groups * k_blocks * c_blocks
     numbers = [
-        ("int", k_blocks), ("int", c_blocks), ("int", p.k_count), ("int", p.c_count),
-        (index, grad.offset), (index, grad.stride[0]), (index, grad.stride[1]), ("int", grad.stride[2]),
-        (index, given.offset), (index, given.stride[0]), (index, given.stride[1]), ("int", given.stride[2]),
-        ("int", given.shape[2]), ("int", given.shape[3]), ("int", n), ("int", h), ("int", w),
-        ("int", items), ("int", per_part), ("int", _ceil(h, c.rows)), ("int", c.rows), ("int", c.images),
-        ("int", given.stride[2] if direct else pitch), ("int", slab_rows), ("int", c.chunk), ("int", -padding[0]), ("int", -padding[1]), ("int", blocks),
+        ("int", k_blocks),
+        ("int", c_blocks),
+        ("int", p.k_count),
+        ("int", p.c_count),
+        (index, grad.offset),
+        (index, grad.stride[0]),
+        (index, grad.stride[1]),
+        ("int", grad.stride[2]),
+        (index, given.offset),
+        (index, given.stride[0]),
+        (index, given.stride[1]),
+        ("int", given.stride[2]),
+        ("int", given.shape[2]),
+        ("int", given.shape[3]),
+        ("int", n),
+        ("int", h),
+        ("int", w),
+        ("int", items),
+        ("int", per_part),
+        ("int", _ceil(h, c.rows)),
+        ("int", c.rows),
+        ("int", c.images),
+        ("int", given.stride[2] if direct else pitch),
+        ("int", slab_rows),
+        ("int", c.chunk),
+        ("int", -padding[0]),
+        ("int", -padding[1]),
+        ("int", blocks),
         ("int", dilation[1]),
-    ]  # fmt: skip
+    ]
     args = (Input(0), Input(1), *extra, *(Local(nbytes) for nbytes in local), *(Value(t, v) for t, v in numbers))
     traffic = float(grad.nbytes + given.nbytes + p.elements * size)
     main = Launch(KernelSource("conv_weight", body, (*includes, "conv")), args, (blocks * parts,), p.flops, traffic)
@@ -986,21 +1279,54 @@ def _lower_weight_pixels(p: _WeightProblem, c: WeightConfig, target: Target, epi
         store, extra, parameters = finish.stores((1,)), tuple(finish.args), finish.text()
         includes = finish.includes
     body = render(
-        "conv_weight_pixels", T=dtype.register, AT=dtype.storage, BT=given.dtype.storage, W=c.width, MK=c.vectors, TR=c.tile_r, S=s,
-        SY=stride[0], DY=dilation[0], DX=dilation[1], INDEX=index, DIRECT=direct, aload=_loader(dtype), bload=_loader(given.dtype),
-        store=store, epilogue_parameters=parameters,
-    )  # fmt: skip
+        "conv_weight_pixels",
+        T=dtype.register,
+        AT=dtype.storage,
+        BT=given.dtype.storage,
+        W=c.width,
+        MK=c.vectors,
+        TR=c.tile_r,
+        S=s,
+        SY=stride[0],
+        DY=dilation[0],
+        DX=dilation[1],
+        INDEX=index,
+        DIRECT=direct,
+        aload=_loader(dtype),
+        bload=_loader(given.dtype),
+        store=store,
+        epilogue_parameters=parameters,
+    )
     k_blocks, r_blocks = _ceil(p.k_count, c.vectors), r // c.tile_r
     blocks = p.groups * k_blocks * p.c_count * r_blocks
     numbers = [
-        ("int", k_blocks), ("int", r_blocks), ("int", p.k_count), ("int", p.c_count),
-        (index, grad.offset), (index, grad.stride[0]), (index, grad.stride[1]), ("int", grad.stride[2]),
-        (index, given.offset), (index, given.stride[0]), (index, given.stride[1]), ("int", given.stride[2]),
-        ("int", given.shape[2]), ("int", given.shape[3]), ("int", h), ("int", w),
-        ("int", items), ("int", per_part), ("int", _ceil(h, c.rows)), ("int", c.rows),
-        ("int", given.stride[2] if direct else pitch), ("int", slab_rows), ("int", columns),
-        ("int", -padding[0]), ("int", -padding[1]), ("int", blocks),
-    ]  # fmt: skip
+        ("int", k_blocks),
+        ("int", r_blocks),
+        ("int", p.k_count),
+        ("int", p.c_count),
+        (index, grad.offset),
+        (index, grad.stride[0]),
+        (index, grad.stride[1]),
+        ("int", grad.stride[2]),
+        (index, given.offset),
+        (index, given.stride[0]),
+        (index, given.stride[1]),
+        ("int", given.stride[2]),
+        ("int", given.shape[2]),
+        ("int", given.shape[3]),
+        ("int", h),
+        ("int", w),
+        ("int", items),
+        ("int", per_part),
+        ("int", _ceil(h, c.rows)),
+        ("int", c.rows),
+        ("int", given.stride[2] if direct else pitch),
+        ("int", slab_rows),
+        ("int", columns),
+        ("int", -padding[0]),
+        ("int", -padding[1]),
+        ("int", blocks),
+    ]
     args = (Input(0), Input(1), *extra, *(Local(nbytes) for nbytes in local), *(Value(t, v) for t, v in numbers))
     traffic = float(grad.nbytes + given.nbytes + p.elements * size)
     main = Launch(KernelSource("conv_weight", body, includes), args, (blocks * parts,), p.flops, traffic)
@@ -1019,16 +1345,28 @@ def _reduce_launch(elements: int, parts: int, dtype: DType, target: Target, epil
     width = max(2, min(16, target.vector_width * 4 // size)) if flat and target.kind == "cpu" else 1
     local = 64 if target.kind == "gpu" else 1
     body = render(
-        "conv_reduce", LOCAL=local, T=dtype.register, W=width, FLAT=flat, INDEX=index, store=finish.stores((width, 1)),
+        "conv_reduce",
+        LOCAL=local,
+        T=dtype.register,
+        W=width,
+        FLAT=flat,
+        INDEX=index,
+        store=finish.stores((width, 1)),
         epilogue_parameters=finish.text(),
-    )  # fmt: skip
+    )
     grain = 1 if local > 1 else _up(max(256, _ceil(elements, 16 * target.compute_units)), 16)
     if target.loop_limit:
         grain = min(grain, target.loop_limit // 16 * 16)
     numbers = [("int", parts), (index, elements), ("int", grain), *(("int", d) for d in epilogue.shape[1:])]
     args = (Scratch(0), *finish.args, *(Value(t, v) for t, v in numbers))
     source = KernelSource("conv_reduce", body, finish.includes, (local,))
-    return Launch(source, args, (_up(_ceil(elements, grain), local),), float(elements * (parts - 1)), float(elements * (parts + 1) * size))
+    return Launch(
+        source,
+        args,
+        (_up(_ceil(elements, grain), local),),
+        float(elements * (parts - 1)),
+        float(elements * (parts + 1) * size),
+    )
 
 
 def _lower_weight_gemm(p: _WeightProblem, c: WeightConfig, target: Target, epilogue: Epilogue) -> Lowered:
@@ -1039,28 +1377,60 @@ def _lower_weight_gemm(p: _WeightProblem, c: WeightConfig, target: Target, epilo
     index = _index_type(grad, given, *_epilogue_layouts(epilogue))
     parts = _ceil(n * h * w, _up(_ceil(n * h * w, c.parts), 16))
     launch = _gemm_launch(
-        "conv_weight", True, grad, (grad.stride[0], grad.stride[1], grad.stride[2], 0), given, (p.groups, p.k_count, p.c_count),
-        p.c_count * r * s, n * h * w, parts, (h, w, *stride), (0, 1, r, -padding[0], dilation[0]), (0, 1, s, -padding[1], dilation[1]), s,
-        (1, 1, 0, 0), (0, 1), _Finish(epilogue, index) if parts == 1 else None, p.flops, index,
-    )  # fmt: skip
+        "conv_weight",
+        True,
+        grad,
+        (grad.stride[0], grad.stride[1], grad.stride[2], 0),
+        given,
+        (p.groups, p.k_count, p.c_count),
+        p.c_count * r * s,
+        n * h * w,
+        parts,
+        (h, w, *stride),
+        (0, 1, r, -padding[0], dilation[0]),
+        (0, 1, s, -padding[1], dilation[1]),
+        s,
+        (1, 1, 0, 0),
+        (0, 1),
+        _Finish(epilogue, index) if parts == 1 else None,
+        p.flops,
+        index,
+    )
     if parts == 1:
         return Lowered((launch,))
     size = 8 if grad.dtype.register == "double" else 4
-    return Lowered((launch, _reduce_launch(p.elements, parts, grad.dtype, target, epilogue)), (parts * p.elements * size,))
+    return Lowered(
+        (launch, _reduce_launch(p.elements, parts, grad.dtype, target, epilogue)), (parts * p.elements * size,)
+    )
 
 
 def _lower_weight_plain(p: _WeightProblem, target: Target, epilogue: Epilogue) -> Lowered:
     grad = p.grad
     return _plain_launch(
-        "conv_weight", "weight", p.given, grad, (grad.stride[0], grad.stride[1], grad.stride[2]), epilogue.shape,
-        (grad.shape[0], p.c_count, p.k_count), (grad.shape[2], grad.shape[3]), p.attrs, target, epilogue, (1, 0), p.flops,
-    )  # fmt: skip
+        "conv_weight",
+        "weight",
+        p.given,
+        grad,
+        (grad.stride[0], grad.stride[1], grad.stride[2]),
+        epilogue.shape,
+        (grad.shape[0], p.c_count, p.k_count),
+        (grad.shape[2], grad.shape[3]),
+        p.attrs,
+        target,
+        epilogue,
+        (1, 0),
+        p.flops,
+    )
 
 
 def lower_conv_weight(
-    inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], attrs: tuple, target: Target, epilogue: Epilogue | None = None,
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
     config: WeightConfig | None = None,
-) -> Lowered:  # fmt: skip
+) -> Lowered:
     """dw (K, C / groups, R, S) of dy (N, K, Ho, Wo) and x (N, C, H, W), then the epilogue."""
     grad, given = inputs[0], inputs[1]
     _require("conv_weight", "grad_output", grad, accepts(grad), "unit stride in the last dim")

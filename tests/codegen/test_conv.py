@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 import runner
+
 from cltorch.codegen import conv
 from cltorch.codegen.conv import ConvConfig, WeightConfig, lower_conv, lower_conv_input, lower_conv_weight
 from cltorch.codegen.program import Epilogue, Instr
@@ -15,6 +15,9 @@ from cltorch.dtypes import DType, bfloat16, float16, float32, float64
 from cltorch.shapes import Layout, layout
 
 DEVICES = runner.devices()
+SWEEP = DEVICES[
+    min(1, len(DEVICES) - 1)
+]  # not Intel's, whose compiler is the slowest: sweeps build hundreds of kernels
 TOLERANCE = {"float32": 3e-6, "float64": 1e-14, "float16": 1e-3, "bfloat16": 8e-3}
 
 # (N, C, H, W), K, (R, S), stride, padding, dilation, groups
@@ -67,19 +70,22 @@ def reference(x, w, dy, stride, padding, dilation, groups):
     (sy, sx), (py, px), (ey, ex) = stride, padding, dilation
     ho, wo = (h + 2 * py - ey * (r - 1) - 1) // sy + 1, (width + 2 * px - ex * (s - 1) - 1) // sx + 1
     padded = np.zeros((n, c, h + 2 * py, width + 2 * px))
-    padded[:, :, py:py + h, px:px + width] = x
+    padded[:, :, py : py + h, px : px + width] = x
     y, dw, dpadded = np.zeros((n, k, ho, wo)), np.zeros(w.shape), np.zeros(padded.shape)
     dy = dy(y.shape) if callable(dy) else dy
     for g in range(groups):
         cs, ks = slice(g * per_group, (g + 1) * per_group), slice(g * k // groups, (g + 1) * k // groups)
         for i in range(r):
             for j in range(s):
-                rows, columns = slice(i * ey, i * ey + (ho - 1) * sy + 1, sy), slice(j * ex, j * ex + (wo - 1) * sx + 1, sx)
+                rows, columns = (
+                    slice(i * ey, i * ey + (ho - 1) * sy + 1, sy),
+                    slice(j * ex, j * ex + (wo - 1) * sx + 1, sx),
+                )
                 seen = padded[:, cs, rows, columns]
                 y[:, ks] += np.einsum("ncyx,kc->nkyx", seen, w[ks, :, i, j])
                 dw[ks, :, i, j] = np.einsum("nkyx,ncyx->kc", dy[:, ks], seen)
                 dpadded[:, cs, rows, columns] += np.einsum("nkyx,kc->ncyx", dy[:, ks], w[ks, :, i, j])
-    return y, dpadded[:, :, py:py + h, px:px + width], dw, dy
+    return y, dpadded[:, :, py : py + h, px : px + width], dw, dy
 
 
 class Problem:
@@ -109,8 +115,10 @@ class Problem:
         """Inputs, expected result and its layout."""
         x, w, y = self.layouts
         return {
-            "forward": ([self.x, self.w], self.y, y), "input": ([self.dy, self.w], self.dx, x), "weight": ([self.dy, self.x], self.dw, w),
-        }[direction]  # fmt: skip
+            "forward": ([self.x, self.w], self.y, y),
+            "input": ([self.dy, self.w], self.dx, x),
+            "weight": ([self.dy, self.x], self.dw, w),
+        }[direction]
 
     def check(self, direction, lowered, device):
         inputs, expected, out = self.operands(direction)
@@ -139,58 +147,60 @@ def test_every_device(device, problem):
 def test_odd_problems(kind, problem):
     p = Problem(*problem)
     for direction in DIRECTIONS:
-        p.check(direction, p.lower(direction, runner.target(DEVICES[0], kind)), DEVICES[0])
+        p.check(direction, p.lower(direction, runner.target(SWEEP, kind)), SWEEP)
 
 
-@pytest.mark.parametrize("problem", COMMON[:4], ids=str)
+@pytest.mark.parametrize("problem", COMMON[2:4], ids=str)
 def test_gpu_forms(device, problem):
     p = Problem(*problem)
     for direction in DIRECTIONS:
         p.check(direction, p.lower(direction, runner.target(device, "gpu")), device)
 
 
-@pytest.mark.parametrize("problem", [COMMON[3], *ODD[:5]], ids=str)
+@pytest.mark.parametrize("problem", [COMMON[3], *ODD[:2]], ids=str)
 def test_plain_form(problem):
     p = Problem(*problem)
     for direction, config in zip(DIRECTIONS, (ConvConfig("plain"), ConvConfig("plain"), WeightConfig("plain"))):
-        p.check(direction, p.lower(direction, runner.target(DEVICES[0]), config), DEVICES[0])
+        p.check(direction, p.lower(direction, runner.target(SWEEP), config), SWEEP)
 
 
-@pytest.mark.parametrize("width", [2, 4, 8, 16])
-@pytest.mark.parametrize("problem", [COMMON[2], COMMON[3], ODD[0]], ids=str)
+@pytest.mark.parametrize("width, problem", [(2, ODD[0]), (4, COMMON[3]), (8, ODD[0]), (16, COMMON[2])], ids=str)
 def test_channels_form_at_every_width(width, problem):
     """Ragged tiles, several chunks, several parts, at vector widths that are not the device's."""
-    p, target = Problem(*problem), runner.target(DEVICES[0])
+    p, target = Problem(*problem), runner.target(SWEEP)
     forward = ConvConfig("channels", width, 2, 2, 3, rows=4, chunk=3, parts=2)
     weight = WeightConfig("channels", width, 2, 2, 1, p.w.shape[3], rows=3, images=1, chunk=3, parts=2)
     for direction, config in zip(DIRECTIONS, (forward, forward, weight)):
-        p.check(direction, p.lower(direction, target, config), DEVICES[0])
+        p.check(direction, p.lower(direction, target, config), SWEEP)
 
 
 @pytest.mark.parametrize("width", [4, 8])
 def test_pixels_form_at_every_width(width):
-    p, target = Problem(*ODD[3]), runner.target(DEVICES[0])
+    p, target = Problem(*ODD[3]), runner.target(SWEEP)
     config = ConvConfig("pixels", width, 2, 2, 2, rows=7, chunk=7, parts=3)
-    p.check("forward", p.lower("forward", target, config), DEVICES[0])
+    p.check("forward", p.lower("forward", target, config), SWEEP)
     for parts in (1, 2):
         config = WeightConfig("pixels", width, 2, 1, 3, 3, rows=5, parts=parts)
-        p.check("weight", p.lower("weight", target, config), DEVICES[0])
+        p.check("weight", p.lower("weight", target, config), SWEEP)
 
 
-@pytest.mark.parametrize("problem", COMMON, ids=str)
+@pytest.mark.parametrize("problem", [COMMON[1], COMMON[3], COMMON[5]], ids=str)
 def test_little_local_memory_and_narrow_vectors(problem):
     """What the choosers pick for other devices runs here too."""
     p = Problem(*problem)
-    for changes in ({"vector_width": 8, "local_memory": 32768}, {"vector_width": 4, "local_memory": 4096, "compute_units": 64}):
-        target = replace(runner.target(DEVICES[0]), **changes)
+    for changes in (
+        {"vector_width": 8, "local_memory": 32768},
+        {"vector_width": 4, "local_memory": 4096, "compute_units": 64},
+    ):
+        target = replace(runner.target(SWEEP), **changes)
         for direction in DIRECTIONS:
-            p.check(direction, p.lower(direction, target), DEVICES[0])
+            p.check(direction, p.lower(direction, target), SWEEP)
 
 
 @pytest.mark.parametrize("dtype", [float64, float16, bfloat16], ids=repr)
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
 def test_dtypes(device, kind, dtype):
-    for problem in (COMMON[0], COMMON[2]) if kind == "cpu" else (COMMON[2],):
+    for problem in (COMMON[0], COMMON[2]) if kind == "cpu" and dtype is not float16 else (COMMON[2],):
         p = Problem((2, *problem[0][1:]), *problem[1:], dtype=dtype)
         for direction in DIRECTIONS:
             p.check(direction, p.lower(direction, runner.target(device, kind)), device)
@@ -199,17 +209,19 @@ def test_dtypes(device, kind, dtype):
 def finished(out: Layout, inputs: tuple[Layout, ...], alias: int = -1) -> Epilogue:
     """relu(value + bias) * scale + residual."""
     instrs = (
-        Instr("{0} + {1}", (0, 1), out.dtype), Instr("{0} > $0$ ? {0} : $0$", (4,), out.dtype),
-        Instr("{0} * {1}", (5, 3), out.dtype), Instr("{0} + {1}", (6, 2), out.dtype),
-    )  # fmt: skip
+        Instr("{0} + {1}", (0, 1), out.dtype),
+        Instr("{0} > $0$ ? {0} : $0$", (4,), out.dtype),
+        Instr("{0} * {1}", (5, 3), out.dtype),
+        Instr("{0} + {1}", (6, 2), out.dtype),
+    )
     return Epilogue(out.shape, out.dtype, inputs, (out.dtype,), instrs, ((7, out),), (alias,))
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
-@pytest.mark.parametrize("problem", [COMMON[0], COMMON[2], COMMON[3]], ids=str)
+@pytest.mark.parametrize("problem", [COMMON[0], COMMON[3]], ids=str)
 def test_epilogue(kind, problem):
     """Bias, activation, run-time scalar and a residual that is broadcast, transposed or the output itself."""
-    p, target = Problem(*problem), runner.target(DEVICES[0], kind)
+    p, target = Problem(*problem), runner.target(SWEEP, kind)
     rng = np.random.default_rng(1)
     for direction in DIRECTIONS:
         inputs, value, out = p.operands(direction)
@@ -220,26 +232,36 @@ def test_epilogue(kind, problem):
         turned = layout(float32, (n, c, h, w), (c * h * w, h * w, 1, h))
         expected = np.maximum(value + bias.reshape(1, c, 1, 1), 0) * 0.5
         forms = [
-            (plain, residual, residual, False), (turned, residual.transpose(0, 1, 3, 2), residual, False), (plain, residual, residual, True),
-        ]  # fmt: skip
+            (plain, residual, residual, False),
+            (turned, residual.transpose(0, 1, 3, 2), residual, False),
+            (plain, residual, residual, True),
+        ]
         for form, memory, values, in_place in forms:
             epilogue = finished(out, (layout(float32, out.shape, (0, 1, 0, 0)), form), 1 if in_place else -1)
             (got,) = runner.run(
                 p.lower(direction, target, epilogue=epilogue),
-                [a.astype(np.float32) for a in inputs] + [bias, np.ascontiguousarray(memory)], [out], scalars=[0.5], device=DEVICES[0],
+                [a.astype(np.float32) for a in inputs] + [bias, np.ascontiguousarray(memory)],
+                [out],
+                scalars=[0.5],
+                device=SWEEP,
                 shares={0: 3} if in_place else None,
-            )  # fmt: skip
+            )
             close(got.reshape(out.shape).astype(np.float64), expected + values, float32)
 
 
 def test_two_stores_and_element_numbers():
     """One epilogue stores the value and the element's number in C order."""
-    p, target = Problem(*COMMON[2]), runner.target(DEVICES[0])
+    p, target = Problem(*COMMON[2]), runner.target(SWEEP)
     for direction in DIRECTIONS:
         inputs, value, out = p.operands(direction)
         instrs = (Instr("index", (), float32),)
         epilogue = Epilogue(out.shape, float32, (), (), instrs, ((0, out), (1, out)), (-1, -1))
-        got = runner.run(p.lower(direction, target, epilogue=epilogue), [a.astype(np.float32) for a in inputs], [out, out], device=DEVICES[0])
+        got = runner.run(
+            p.lower(direction, target, epilogue=epilogue),
+            [a.astype(np.float32) for a in inputs],
+            [out, out],
+            device=SWEEP,
+        )
         close(got[0].reshape(out.shape).astype(np.float64), value, float32)
         assert (got[1] == np.arange(out.numel)).all()
 
@@ -248,13 +270,13 @@ def test_two_stores_and_element_numbers():
 @pytest.mark.parametrize("problem", [COMMON[0], COMMON[2], ODD[0]], ids=str)
 def test_views(kind, problem):
     """Inputs with gaps between rows, channels and images and an offset; an output that is a transposed view."""
-    p, target = Problem(*problem), runner.target(DEVICES[0], kind)
+    p, target = Problem(*problem), runner.target(SWEEP, kind)
     rng = np.random.default_rng(2)
 
     def spaced(values: np.ndarray, rows: int) -> tuple[np.ndarray, Layout]:
         n, c, h, w = values.shape
         memory = rng.standard_normal((n + 1, c + 2, h, w + rows)).astype(np.float32)
-        memory[1:, 1:c + 1, :, :w] = values
+        memory[1:, 1 : c + 1, :, :w] = values
         stride = (((c + 2) * h * (w + rows)), h * (w + rows), w + rows, 1)
         return memory, layout(float32, values.shape, stride, stride[0] + stride[1])
 
@@ -266,31 +288,33 @@ def test_views(kind, problem):
         n, c, h, width = value.shape
         out = layout(float32, value.shape, (1, n, n * c * width, n * c), 5)
         epilogue = Epilogue.identity(out)
-        (got,) = runner.run(p.lower(direction, target, epilogue=epilogue), memory, [out], device=DEVICES[0])
+        (got,) = runner.run(p.lower(direction, target, epilogue=epilogue), memory, [out], device=SWEEP)
         close(got[5:].reshape(h, width, c, n).transpose(3, 2, 0, 1).astype(np.float64), value, float32)
 
 
 def test_empty_batches_and_empty_results():
-    target = runner.target(DEVICES[0])
+    target = runner.target(SWEEP)
     x, w, y = layout(float32, (0, 3, 8, 8)), layout(float32, (5, 3, 3, 3)), layout(float32, (0, 5, 6, 6))
     attrs = ((1, 1), (0, 0), (1, 1), 1)
     assert lower_conv((x, w), (y,), (*attrs, None), target).launches == ()
     assert lower_conv_input((y, w), (x,), (*attrs, (8, 8)), target).launches == ()
     for kind in ("cpu", "gpu"):  # the gradient of the weight over no images is zero, and has to be written
-        lowered = lower_conv_weight((y, x), (w,), (*attrs, (3, 3)), runner.target(DEVICES[0], kind))
-        (got,) = runner.run(lowered, [np.zeros(1, np.float32), np.zeros(1, np.float32)], [w], device=DEVICES[0])
+        lowered = lower_conv_weight((y, x), (w,), (*attrs, (3, 3)), runner.target(SWEEP, kind))
+        (got,) = runner.run(lowered, [np.zeros(1, np.float32), np.zeros(1, np.float32)], [w], device=SWEEP)
         assert (got == 0).all()
 
 
 def test_layouts_that_need_a_copy_are_refused():
-    target = runner.target(DEVICES[0])
+    target = runner.target(SWEEP)
     attrs = ((1, 1), (1, 1), (1, 1), 1, None)
     good, weight = layout(float32, (2, 3, 8, 8)), layout(float32, (4, 3, 3, 3))
     turned, expanded = layout(float32, (2, 3, 8, 8), (192, 64, 1, 8)), layout(float32, (2, 3, 8, 8), (0, 0, 0, 0))
     out = (layout(float32, (2, 4, 8, 8)),)
     assert conv.accepts(good) and not conv.accepts(turned) and not conv.accepts(expanded)
     assert conv.accepts_weight(weight) and not conv.accepts_weight(layout(float32, (4, 3, 3, 3), (1, 4, 12, 36)))
-    with pytest.raises(ValueError, match=r"conv: input: needs_contiguous: got shape \(2, 3, 8, 8\) with strides \(192, 64, 1, 8\)"):
+    with pytest.raises(
+        ValueError, match=r"conv: input: needs_contiguous: got shape \(2, 3, 8, 8\) with strides \(192, 64, 1, 8\)"
+    ):
         lower_conv((turned, weight), out, attrs, target)
     with pytest.raises(ValueError, match="conv_input: weight: needs_contiguous"):
         lower_conv_input((out[0], layout(float32, (4, 3, 3, 3), (1, 4, 12, 36))), (good,), (*attrs[:4], (8, 8)), target)
@@ -310,8 +334,18 @@ def test_inferred_shapes():
     "x, w, attrs, text",
     [
         ((2, 3, 8, 8), (4, 2, 3, 3), ((1, 1), (0, 0), (1, 1), 1, None), "to have 2 channels, but got 3 channels"),
-        ((2, 4, 8, 8), (5, 2, 3, 3), ((1, 1), (0, 0), (1, 1), 2, None), "got 5 output channels, wanted a multiple of groups=2"),
-        ((2, 3, 2, 8), (4, 3, 3, 3), ((1, 1), (0, 0), (1, 1), 1, None), "Kernel size can't be greater than actual input size"),
+        (
+            (2, 4, 8, 8),
+            (5, 2, 3, 3),
+            ((1, 1), (0, 0), (1, 1), 2, None),
+            "got 5 output channels, wanted a multiple of groups=2",
+        ),
+        (
+            (2, 3, 2, 8),
+            (4, 3, 3, 3),
+            ((1, 1), (0, 0), (1, 1), 1, None),
+            "Kernel size can't be greater than actual input size",
+        ),
         ((2, 3, 8), (4, 3, 3), ((1, 1), (0, 0), (1, 1), 1, None), "wanted .N, C, H, W."),
         ((2, 3, 8, 8), (4, 3, 3, 3), ((0, 1), (0, 0), (1, 1), 1, None), "stride and dilation"),
         ((2, 3, 8, 8), (4, 3, 3, 3), ((1, 1), (-1, 0), (1, 1), 1, None), "negative padding"),
@@ -324,10 +358,14 @@ def test_refused_shapes(x, w, attrs, text):
 
 def test_one_text_serves_shapes_of_one_form():
     """Sizes are run-time values: batch size and image size do not change the kernel."""
-    target = runner.target(DEVICES[0])
+    target = runner.target(SWEEP)
     names = set()
     for n, size in ((2, 16), (8, 16), (4, 32)):
-        x, w, y = layout(float32, (n, 64, size, size)), layout(float32, (64, 64, 3, 3)), layout(float32, (n, 64, size, size))
+        x, w, y = (
+            layout(float32, (n, 64, size, size)),
+            layout(float32, (64, 64, 3, 3)),
+            layout(float32, (n, 64, size, size)),
+        )
         lowered = lower_conv((x, w), (y,), ((1, 1), (1, 1), (1, 1), 1, None), target)
         names.add(lowered.launches[0].source.name)
     assert len(names) == 1
@@ -335,7 +373,7 @@ def test_one_text_serves_shapes_of_one_form():
 
 def test_small_problems_are_one_launch_without_scratch():
     """A training step of a small network is bound by launches."""
-    target = runner.target(DEVICES[0])
+    target = runner.target(SWEEP)
     for problem in COMMON[:2]:
         p = Problem(*problem)
         for direction in DIRECTIONS:
