@@ -15,7 +15,8 @@ from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .modes import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 
 __all__ = [
-    "Function", "GradcheckError", "backward", "detect_anomaly", "enable_grad", "functional", "grad", "gradcheck",
+    "Function", "GradcheckError", "Variable", "backward", "detect_anomaly", "enable_grad", "functional", "grad",
+    "gradcheck",
     "gradgradcheck", "graph",
     "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "set_detect_anomaly",
     "set_grad_enabled",
@@ -170,6 +171,18 @@ def _checked(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         if not isinstance(t, graph.GradientEdge) and not getattr(t, "_requires_grad", False):
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     return inputs
+
+
+class _VariableType(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return hasattr(instance, "_storage")
+
+
+class Variable(metaclass=_VariableType):
+    """`Variable(tensor)` of old PyTorch programs: the tensor itself, outside the graph."""
+
+    def __new__(cls, data: Any, requires_grad: bool = False, volatile: bool = False) -> Any:
+        return data.detach().requires_grad_(requires_grad)
 
 
 class set_detect_anomaly:

@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd import history
+from ..autograd.checkpoint import register_random
 from ..autograd.modes import no_grad, state
 from ..device import device as Device
 from ..device import storage_device
@@ -157,6 +158,9 @@ def get_rng_state() -> Tensor:
 def set_rng_state(new_state: Tensor) -> None:
     """Set the default generator's state."""
     default_generator.set_state(new_state)
+
+
+register_random(get_rng_state, set_rng_state)  # checkpointing recomputes with the same random numbers
 
 
 class fork_rng:
@@ -416,11 +420,12 @@ def normal(
         check_tensor("normal", mean=like)
         with no_grad():
             whole = mean + std * 1  # the common shape
-            found = (
-                drawn(records.normal(whole.dtype), tuple(whole.shape), whole.dtype, like._storage.device, generator)
-                * std
-                + mean
-            )
+            z = drawn(records.normal(whole.dtype), tuple(whole.shape), whole.dtype, like._storage.device, generator)
+            found = z * std + mean
+        shapes = [tuple(x.shape) if isinstance(x, Tensor) else () for x in (mean, std)]
+        found = give_backward(  # as PyTorch: the numbers count as constants
+            "NormalBackward0", (mean, std), found, lambda g: tuple(g.new_zeros(shape) for shape in shapes)
+        )
     if out is not None:
         return store_out("normal", out, found)
     if requires_grad:

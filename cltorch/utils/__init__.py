@@ -1,5 +1,5 @@
 """Utilities around training: data loading and checkpointing. Floor 7."""
 
-from . import data
+from . import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]

@@ -353,6 +353,26 @@ def test_checkpoint_sequential():
     same(program)
 
 
+def test_checkpoint_repeats_the_random_numbers():
+    a = leaf(cltorch, np.ones(1000, np.float32))
+    y = checkpoint(lambda x: cltorch.nn.functional.dropout(x * 2, 0.5).exp(), a, use_reentrant=False)
+    cltorch.rand(10)  # moves the stream on between forward and backward
+    after = cltorch.get_rng_state()
+    y.sum().backward()
+    kept = y.detach().numpy() > 1
+    assert 300 < kept.sum() < 700
+    np.testing.assert_allclose(a.grad.numpy(), np.where(kept, 4 * np.exp(4.0), 0), rtol=1e-5)
+    np.testing.assert_array_equal(cltorch.get_rng_state().numpy(), after.numpy())
+
+
+def test_variable():
+    def program(t):
+        x = t.autograd.Variable(t.tensor(A), requires_grad=True)
+        return [x, x.is_leaf, isinstance(x, t.autograd.Variable)]
+
+    same(program)
+
+
 def test_checkpoint_that_changes():
     state = [True]
 
