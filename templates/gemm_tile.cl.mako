@@ -2,7 +2,7 @@
 ##
 ## One work-item per work-group (n block, m block, batch x split). A group walks its block of C in `kc`-deep slices of K. For each
 ## slice it packs its part of A (a_form 'rows': as rows, 'strips' and 'any': as K-major strips of MR) and of B (as K-major
-## panels of NR = NV * W columns), unless they are read in place ('direct') or gemm_pack packed them before ('ahead'), then runs the MR x NV register tile over them:
+## panels of NR = NV * W columns), unless they are read in place ('direct', and 'columns' for an A that runs along M) or gemm_pack packed them before ('ahead'), then runs the MR x NV register tile over them:
 ## NV loads, MR broadcasts and MR * NV multiply-adds per k. Sums wait in local memory between slices. Packing goes along
 ## whole rows of the matrices, because hopping from page to page costs two to three times as much as the copy.
 ##
@@ -17,7 +17,7 @@
     V = vector_type
     NR = NV * W
     rows, vectors = range(MR), range(NV)
-    a_strips, a_step = a_form in ("strips", "any", "ahead"), "a_pitch" if a_form == "rows" else "a_m"
+    a_strips, a_step = a_form in ("strips", "any", "ahead", "columns"), "a_pitch" if a_form == "rows" else "a_m"
     a_packed, b_packed = a_form in ("rows", "strips", "any"), b_form in ("rows", "columns", "any")
 %>\
 % if b_form == "columns":
@@ -156,6 +156,8 @@ ${statements}
         const __local ${E} *a = packed_a + (mb - m_first) * a_pitch;
 % elif a_packed:
         const __local ${E} *a = packed_a + (m - m0) * kc;
+% elif a_form == "columns":
+        const __global ${E} *a = A + k0 * a_k + mb;
 % elif a_form == "ahead":
         const __global ${E} *a = A + m * K + k0 * ${MR};
 % else:
@@ -182,7 +184,7 @@ ${statements}
           }
 % endfor
 % if a_strips:
-          a += ${MR};
+          a += ${"a_k" if a_form == "columns" else MR};
 % endif
         }
 % if unrolled:

@@ -314,7 +314,7 @@ def _group_config(problem: GemmProblem, target: Target) -> GemmConfig:
 
 
 _GROUP_FLOPS = 4e6  # work for which one more work-group of a CPU device pays its start
-_AHEAD = 384  # rows, and columns, from which packing before the product beats packing in each work-group
+_AHEAD = 640  # rows, and columns, from which packing before the product beats packing in each work-group
 _LOCAL = 256 * 1024  # bytes of local memory that are worth using: about half of a core's second-level cache
 
 
@@ -332,7 +332,7 @@ def _tile_shape(m: int, n: int, lanes: int, target: Target) -> tuple[int, int]:
             width = tile_n * lanes
             waste = up(m, tile_m) * tile_m * up(n, width) * width
             wait = 1 + 0.4 * max(0.0, 1 - tile_m * tile_n / (sums * 5 / 6))
-            loads = 1 + 0.05 * (tile_m + tile_n) / (tile_m * tile_n)
+            loads = 1 + 0.02 * tile_n + 0.05 * (tile_m + tile_n) / (tile_m * tile_n)
             score = 1 / (waste * wait * loads)
             if score > best:
                 best, shape = score, (tile_m, tile_n)
@@ -345,10 +345,14 @@ def _tile_config(problem: GemmProblem, target: Target) -> GemmConfig:
     tile_m, tile_n = _tile_shape(m, n, lanes, target)
     width = tile_n * lanes
     ahead = min(m, n) >= _AHEAD and k >= 128
-    pack_a = "ahead" if ahead else "direct" if _native(dtype) and problem.a.column == 1 else "group"
-    read_in_place = m <= 2 * tile_m or k <= 64  # too few rows, or too shallow, to pay a copy
-    in_place = _native(dtype) and problem.b.column == 1 and n >= width and read_in_place
-    pack_b = "ahead" if ahead else "direct" if in_place else "group"
+    pack_a = pack_b = "ahead" if ahead else "group"
+    if not ahead and _native(dtype):
+        a, b = problem.a, problem.b
+        # a copy does not pay for an A read by few panels, for a B read by few strips, nor for dense ones
+        if a.column == 1 or (a.row == 1 and (n <= 2 * width or k <= 64 or a.column <= 2 * m)):
+            pack_a = "direct"
+        if b.column == 1 and n >= width and (m <= 2 * tile_m or k <= 64 or (b.row <= 4 * width and m <= 8 * tile_m)):
+            pack_b = "direct"
     room = min(target.local_memory, _LOCAL) // _sum_bytes(dtype) - 256
     deepest = 1024 if ahead else 256 if room >= 32768 else 64
     if target.loop_limit:
@@ -356,7 +360,7 @@ def _tile_config(problem: GemmProblem, target: Target) -> GemmConfig:
     wanted = max(1, min(4 * target.compute_units, int(problem.flops / _GROUP_FLOPS)))
 
     slices = up(k, deepest)
-    rows, columns = up(min(m, 192), tile_m), up(min(n, 1024), width)  # of tiles, in a block
+    rows, columns = up(min(m, 384), tile_m), up(min(n, 1024), width)  # of tiles, in a block
 
     def depth() -> int:
         return max(1, k) if slices <= 1 else up(up(k, slices), lanes) * lanes
@@ -822,7 +826,9 @@ def _panel_forms(problem: GemmProblem, config: GemmConfig, width: int) -> tuple[
     """How form 'tile' gets at A and at B; reading in place needs native elements in the order of the tile."""
     a, b = problem.a, problem.b
     a_form, b_form = config.pack_a, config.pack_b
-    if a_form == "group" or (a_form == "direct" and not (_native(a.dtype) and a.column == 1)):
+    if a_form == "direct" and _native(a.dtype) and a.row == 1 and a.column != 1:
+        a_form = "columns"
+    elif a_form == "group" or (a_form == "direct" and not (_native(a.dtype) and a.column == 1)):
         a_form = "rows" if a.column == 1 else "strips" if a.row == 1 else "any"
     if b_form == "group" or (b_form == "direct" and not (_native(b.dtype) and b.column == 1 and problem.n >= width)):
         fits = problem.n >= width
