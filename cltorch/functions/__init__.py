@@ -49,10 +49,44 @@ def _attach_aliases() -> None:
             setattr(Tensor, alias + "_", getattr(Tensor, name + "_"))
 
 
+def _attach_in_place() -> None:
+    """`relu_(x)` beside `x.relu_()`, for every function of one or more tensors that has an in-place method."""
+    for name in (*FUNCTIONS, "zero", "uniform", "normal"):
+        method = Tensor.__dict__.get(name + "_")
+        if method is not None:
+            FUNCTIONS.setdefault(name + "_", method)
+
+
+_VIEWS = (
+    "alias as_strided diagonal expand permute select split split_with_sizes squeeze t transpose unbind unfold "
+    "unsqueeze view"
+).split()
+
+
+def _attach_view_copies() -> None:
+    """`permute_copy` and the like: what the view shows, in memory of its own."""
+    for name in _VIEWS:
+        FUNCTIONS.setdefault(name + "_copy", _copying(name))
+
+
+def _copying(name: str) -> Any:
+    view = getattr(Tensor, name)
+
+    def function(input: Tensor, *args: Any, **named: Any) -> Any:
+        found = view(input, *args, **named)
+        return tuple(f.clone() for f in found) if isinstance(found, tuple) else found.clone()
+
+    function.__name__ = function.__qualname__ = name + "_copy"
+    function.__doc__ = f"A copy of `{name}`'s view."
+    return function
+
+
 for _name, _operator in arithmetic.OPERATORS.items():  # these know more than what the table derives
     setattr(Tensor, _name, _operator)
 _attach_rooms()
 attach_table()
 _attach_aliases()
+_attach_in_place()
+_attach_view_copies()
 globals().update(FUNCTIONS)
 __all__ = sorted(name for name in FUNCTIONS if not name.startswith("_"))

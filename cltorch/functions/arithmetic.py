@@ -598,6 +598,7 @@ OPERATORS: dict[str, Any] = {
     "__floordiv__": _floordiv,
     "__rfloordiv__": _rfloordiv,
     "__mod__": _mod,
+    "__rdiv__": _rdiv,
     "__pos__": positive,
 }
 ALIASES = {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
-from collections.abc import Sequence
 from typing import Any
 
 from .. import dtypes
@@ -376,9 +375,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
 
 def broadcast_shapes(*shapes: Any) -> Size:
     """The shape that all shapes broadcast to."""
-    return Size(
-        broadcast("broadcast_shapes", *((s,) if isinstance(s, int) else tuple(s) for s in shapes or ((),)))
-    )
+    return Size(broadcast("broadcast_shapes", *((s,) if isinstance(s, int) else tuple(s) for s in shapes or ((),))))
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
@@ -470,29 +467,67 @@ def corrcoef(input: Tensor) -> Tensor:
     return (c / spread.unsqueeze(1) / spread.unsqueeze(0)).clamp(-1, 1)
 
 
-def gradient(
-    input: Tensor, *, spacing: float = 1, dim: int | Sequence[int] | None = None, edge_order: int = 1
-) -> tuple[Tensor, ...]:
-    """Slopes by central differences, one-sided at the ends, along each `dim`."""
+def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
+    """Slopes by central differences, one-sided at the ends, along each `dim`.
+
+    Args:
+        spacing: distance between samples, one per dim, or per dim a vector of the samples' coordinates.
+        edge_order: 1 or 2, the order of the differences at the ends.
+
+    **Source** Fornberg, 'Generation of finite difference formulas on arbitrarily spaced grids', 1988.
+    """
     check_tensor("gradient", input=input)
-    if not isinstance(spacing, (int, float)):
-        raise NotImplementedError("gradient: spacing: got coordinates, wanted a number")
     dims = list(range(input.dim())) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    spacing = 1 if spacing is None else spacing
+    steps = list(spacing) if isinstance(spacing, (tuple, list)) else [spacing] * len(dims)
+    if len(steps) == 1:
+        steps = steps * len(dims)
+    if len(steps) != len(dims):
+        raise RuntimeError(
+            f"torch.gradient expected spacing to be unspecified, a scalar, or a list of length {len(dims)}, got "
+            f"{len(steps)}"
+        )
+    if edge_order not in (1, 2):
+        raise RuntimeError(f"torch.gradient only supports edge_order=1 and edge_order=2, got {edge_order}")
     found = []
-    for given in dims:
+    for given, step in zip(dims, steps):
         d = wrap_dim("gradient", given, input.dim())
-        n = input.shape[d]
-        if n <= edge_order:
+        if input.shape[d] <= edge_order:
             raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
-        inner = (input.narrow(d, 2, n - 2) - input.narrow(d, 0, n - 2)) / (2 * spacing)
-        at = [input.narrow(d, i, 1) for i in (0, 1, n - 2, n - 1)]
-        if edge_order == 1:
-            first, last = (at[1] - at[0]) / spacing, (at[3] - at[2]) / spacing
-        else:
-            first = (at[0] * -1.5 + at[1] * 2 - input.narrow(d, 2, 1) * 0.5) / spacing
-            last = (at[3] * 1.5 - at[2] * 2 + input.narrow(d, n - 3, 1) * 0.5) / spacing
-        found.append(Tensor.cat([first, inner, last], d))
+        found.append(_slope(input, d, step, edge_order))
     return tuple(found)
+
+
+def _slope(x: Tensor, d: int, spacing: Any, edge_order: int) -> Tensor:
+    n = x.shape[d]
+
+    def part(start: int, length: int) -> Tensor:
+        return x.narrow(d, start, length)
+
+    def width(start: int, length: int) -> Any:
+        """Distances from samples start .. to the next ones."""
+        if not isinstance(spacing, Tensor):
+            return spacing
+        step = spacing.narrow(0, start + 1, length) - spacing.narrow(0, start, length)
+        return step.reshape([length if k == d else 1 for k in range(x.dim())])
+
+    def three(start: int, length: int, weights: Any) -> Tensor:
+        h, k = width(start, length), width(start + 1, length)
+        a, b, c = weights(h, k)
+        return part(start, length) * a + part(start + 1, length) * b + part(start + 2, length) * c
+
+    parts = []
+    if edge_order == 1:
+        parts.append((part(1, 1) - part(0, 1)) / width(0, 1))
+    else:
+        parts.append(three(0, 1, lambda h, k: (-(2 * h + k) / (h * (h + k)), (h + k) / (h * k), -h / (k * (h + k)))))
+    if n > 2:
+        parts.append(three(0, n - 2, lambda h, k: (-k / (h * (h + k)), (k - h) / (h * k), h / (k * (h + k)))))
+    if edge_order == 1:
+        parts.append((part(n - 1, 1) - part(n - 2, 1)) / width(n - 2, 1))
+    else:
+        parts.append(three(n - 3, 1, lambda h, k: (k / (h * (h + k)), -(h + k) / (h * k), (h + 2 * k) / (k * (h + k)))))
+    return Tensor.cat(parts, d)
 
 
 METHODS: dict[str, Any] = {

@@ -28,6 +28,7 @@ from ..ops import pointwise as records
 from ..shapes import layout
 from ..tensor import Tensor, from_array, make
 from .derive import check_tensor, with_out
+from .nodes import give_backward
 
 __all__ = [
     "tensor",
@@ -45,6 +46,8 @@ __all__ = [
     "full_like",
     "empty_like",
     "empty_strided",
+    "empty_permuted",
+    "fill",
     "arange",
     "range",
     "linspace",
@@ -404,6 +407,57 @@ def empty_strided(
         make(Storage(storage_device(device), (lay.extent()[1] + 1) * kind.itemsize), lay),
         requires_grad,
     )
+
+
+def empty_permuted(
+    size: Any,
+    physical_layout: Sequence[int],
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
+) -> Tensor:
+    """A tensor without defined values, dense, with dims in memory in the order `physical_layout` (outermost first)."""
+    shape = sizes("empty_permuted", (size,))
+    if sorted(physical_layout) != list(_py_range(len(shape))):
+        raise RuntimeError(
+            f"empty_permuted: Number of dimensions in size does not match the permutation physical_layout; got "
+            f"{shape} and "
+            f"{tuple(physical_layout)}"
+        )
+    stride, step = [0] * len(shape), 1
+    for d in reversed(physical_layout):
+        stride[d] = step
+        step *= max(shape[d], 1)
+    return empty_strided(shape, stride, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def _new_empty_strided(
+    self: Tensor,
+    size: Any,
+    stride: Any,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
+) -> Tensor:
+    """A tensor without defined values with these strides, and this tensor's dtype and device unless given."""
+    where = self.device if device is None else device
+    return empty_strided(size, stride, dtype=dtype or self.dtype, device=where, requires_grad=requires_grad)
+
+
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like `input` with all elements `value`, a number or a 0-d tensor."""
+    check_tensor("fill", input=input)
+    if isinstance(value, Tensor):
+        if value.dim():
+            raise RuntimeError(
+                f"fill only supports 0-dimension value tensor but got tensor with {value.dim()} dimensions."
+            )
+        return cast(value.to(input.device), input.dtype).expand(input.shape).clone()
+    found = full_like(input, value)
+    return give_backward("FillBackward0", (input,), found, lambda g: g.new_zeros(g.shape))
 
 
 def _like(input: Tensor, value: Any, dtype: DType | None, device: Any, requires_grad: bool) -> Tensor:
@@ -808,4 +862,5 @@ METHODS: dict[str, Any] = {
     "diag": diag,
     "diag_embed": diag_embed,
     "diagflat": diagflat,
+    "new_empty_strided": _new_empty_strided,
 }

@@ -37,6 +37,7 @@ __all__ = [
     "index_add",
     "index_copy",
     "index_fill",
+    "index_reduce",
     "index_put",
     "index_put_",
     "masked_select",
@@ -539,6 +540,36 @@ def _index_copy_(self: Tensor, dim: int, index: Tensor, source: Tensor) -> Tenso
     return write_in_place(records.INDEX_COPY, self, (index, source), (wrap_dim("index_copy_", dim, self.dim()),))
 
 
+def _spread(op: str, input: Tensor, dim: int, index: Tensor, source: Tensor) -> tuple[int, Tensor]:
+    """The dim counted from the front, and `index` repeated for all elements of the slices."""
+    d = wrap_dim(op, dim, input.dim())
+    if index.dim() > 1:
+        raise IndexError(f"{op}(): Index is supposed to be a vector, but got dim: {index.dim()}")
+    if not source.dim():
+        return d, index.reshape(())
+    return d, index.reshape([-1 if k == d else 1 for k in range(source.dim())]).expand(source.shape)
+
+
+@with_out
+def index_reduce(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """As `index_add`, combining with 'prod', 'mean', 'amax' or 'amin'; input takes part if `include_self`."""
+    check_tensor("index_reduce", input=input, index=index, source=source)
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+    d, wide = _spread("index_reduce", input, dim, index, source)
+    return scatter_reduce(input, d, wide, source, reduce, include_self=include_self)
+
+
+def _index_reduce_(
+    self: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """`index_reduce` in place."""
+    d, wide = _spread("index_reduce_", self, dim, index, source)
+    return _scatter_reduce_(self, d, wide, source, reduce, include_self=include_self)
+
+
 def _fill_value(x: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         if value.dim():
@@ -787,6 +818,8 @@ METHODS: dict[str, Any] = {
     "index_copy_": _index_copy_,
     "index_fill": index_fill,
     "index_fill_": _index_fill_,
+    "index_reduce": index_reduce,
+    "index_reduce_": _index_reduce_,
     "index_put": index_put,
     "index_put_": index_put_,
     "masked_select": masked_select,

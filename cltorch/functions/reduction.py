@@ -417,7 +417,8 @@ def vector_norm(
         size = x.abs()
         return amax(size, dims, keepdim) if ord > 0 else amin(size, dims, keepdim)
     if ord == 0:
-        return sum(cast(x != 0, x.dtype), dims, keepdim)
+        count = sum(cast(x != 0, x.dtype), dims, keepdim)
+        return give_backward("LinalgVectorNormBackward0", (x,), count, lambda g, x: x.new_zeros(x.shape), (x,))
     if ord == 1:
         return sum(x.abs(), dims, keepdim)
     if ord == 2:

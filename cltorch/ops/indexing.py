@@ -321,7 +321,7 @@ def _index_fill_grad(ctx: Any, g: Any) -> tuple:
     return (
         g.index_fill(dim, index, 0) if ctx.needs[0] else None,
         None,
-        g.index_select(dim, index).sum() if ctx.needs[2] else None,
+        (g * g.new_zeros(ctx.shapes[0]).index_fill(dim, index, 1)).sum() if ctx.needs[2] else None,  # repeated slices once
     )
 
 
