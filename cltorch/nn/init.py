@@ -14,6 +14,7 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..functions import creation
+from ..functions.random import randn
 from ..tensor import Tensor
 
 _LINEAR = (
@@ -192,7 +193,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     rows = tensor.shape[0]
     columns = tensor.numel() // rows
     with no_grad():
-        flat = creation.randn(max(rows, columns), min(rows, columns), generator=generator, device=tensor.device)
+        flat = randn(max(rows, columns), min(rows, columns), generator=generator, device=tensor.device)
         q, r = np.linalg.qr(flat.numpy().astype(np.float64))  # LAPACK on the host: done once per weight
         q = q * np.sign(np.diag(r))  # uniform over the orthogonal matrices
         if rows < columns:

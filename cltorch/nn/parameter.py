@@ -31,7 +31,7 @@ class Parameter(Tensor):
         return Tensor._make_subclass(cls, data.detach(), requires_grad)
 
     def __repr__(self) -> str:
-        return "Parameter containing:\n" + Tensor.__repr__(self)
+        return f"Parameter containing:\n{self.detach().requires_grad_(self.requires_grad)!r}"
 
 
 class _BufferType(type(Tensor)):  # type: ignore[misc]
