@@ -311,7 +311,7 @@ def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     return cat([t.unsqueeze(d) for t in given], d, out=out)  # type: ignore[attr-defined]
 
 
-FUNCTIONS = {"cat": cat, "concat": cat, "concatenate": cat, "stack": stack, "fill": fill}
+FUNCTIONS: dict[str, Any] = {"cat": cat, "concat": cat, "concatenate": cat, "stack": stack, "fill": fill}
 METHODS = {f.__name__: f for f in (copy_, fill_, zero_, resize_, resize_as_, set_)}
 for _name, _function in METHODS.items():
     setattr(Tensor, _name, _function)
