@@ -3,8 +3,8 @@
     python benchmarks/kernels_conv.py [--devices intel,pocl31] [--only NAME] [--directions f,i,w] [--rounds 6]
 
 Kernels are launched with plain pyopencl in batches of about 5 ms with one wait at the end, so the time of a launch
-counts and that of a wait hardly does. PyTorch allocates its result, as it does in a training loop. `--cpu` compares seconds of
-processor time, PyTorch on one thread: the figures to look at on a machine that others use too.
+counts and that of a wait hardly does. PyTorch allocates its result, as it does in a training loop. `--cpu` compares
+seconds of processor time, PyTorch on one thread: the figures to look at on a machine that others use too.
 """
 
 from __future__ import annotations

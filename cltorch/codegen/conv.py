@@ -404,9 +404,9 @@ def choose_channels(p: _Problem, target: Target) -> ConvConfig | None:
     """The channels form for a problem, or None if local memory is too small for it.
 
     Two vectors of output channels where there are that many. The tile of pixels is the one that wastes fewest
-    cycles at the edges
-    and on loads (a core multiplies two vectors and loads two per cycle); items have about 256 pixels; the
-    chunk is what fits; parts give eight work-groups per core if each keeps 256 pixels over which to amortise packing
+    cycles at the edges and on loads (a core multiplies two vectors and loads two per cycle); items have about 256
+    pixels; the chunk is what fits;
+    parts give eight work-groups per core if each keeps 256 pixels over which to amortise packing
     the weights.
     """
     size = 8 if p.given.dtype.register == "double" else 4
