@@ -19,10 +19,12 @@ from .device import device, get_default_device, set_default_device
 from .dispatch import set_default_dtype
 from .dtypes import (
     bfloat16,
+    finfo,
     float16,
     float32,
     float64,
     get_default_dtype,
+    iinfo,
     int8,
     int16,
     int32,
@@ -39,6 +41,7 @@ from .dtypes import int32 as int
 from .dtypes import int64 as long
 from .errors import OutOfMemoryError
 from .formats import channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format
+from . import placement
 from .tensor import Size, Tensor
 from .version import __version__
 

@@ -130,3 +130,48 @@ def of_number(value: object) -> DType:
     if isinstance(value, float):
         return _default
     raise TypeError(f"got a {type(value).__name__}, wanted a number")
+
+
+class finfo:
+    """Limits of a floating point dtype (default: the default dtype), with the attributes of `torch.finfo`.
+
+    >>> finfo(float16).max, finfo(bfloat16).eps
+    (65504.0, 0.0078125)
+    """
+
+    def __init__(self, type: DType | None = None):
+        dtype = _default if type is None else type
+        if not isinstance(dtype, DType) or dtype.category != FLOAT:
+            raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle {dtype!r}")
+        self.dtype, self.bits = dtype.name, dtype.itemsize * 8
+        if dtype is bfloat16:
+            self.eps, self.max, self.tiny, self.resolution = 2.0**-7, (2 - 2.0**-7) * 2.0**127, 2.0**-126, 0.01
+            self.smallest_subnormal = 2.0**-133
+        else:
+            facts = np.finfo(dtype.numpy)
+            self.eps, self.max, self.tiny = float(facts.eps), float(facts.max), float(facts.tiny)
+            self.resolution, self.smallest_subnormal = float(facts.resolution), float(facts.smallest_subnormal)
+        self.min, self.smallest_normal = -self.max, self.tiny
+
+    def __repr__(self) -> str:
+        return (
+            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "
+            f"smallest_normal={self.smallest_normal:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+        )
+
+
+class iinfo:
+    """Limits of an integer dtype, with the attributes of `torch.iinfo`.
+
+    >>> iinfo(uint8).max, iinfo(int16).min
+    (255, -32768)
+    """
+
+    def __init__(self, type: DType):
+        if not isinstance(type, DType) or type.category != INTEGER:
+            raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle {type!r}")
+        facts = np.iinfo(type.numpy)
+        self.dtype, self.bits, self.min, self.max = type.name, type.itemsize * 8, int(facts.min), int(facts.max)
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"

@@ -12,20 +12,9 @@ from typing import Any
 import numpy as np
 
 from ...functions.creation import as_tensor, from_numpy, tensor
+from ...runtime import aligned_empty
 from ...tensor import Tensor
 from ...copies import stack
-
-ALIGNMENT = 4096  # bytes: memory that a CPU device can adopt without a copy
-
-
-def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An uninitialised C-order array whose memory starts at a multiple of ALIGNMENT."""
-    dtype = np.dtype(dtype)
-    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + nbytes].view(dtype).reshape(shape)
-
 
 def on_host(value: Tensor) -> bool:
     """True if reading the tensor needs no device."""
