@@ -135,6 +135,8 @@ def _array_of(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
         if array.dtype.kind == "c":
             raise NotImplementedError("tensor: complex dtypes are not implemented yet")
         bad = next((x for x in array.reshape(-1) if not isinstance(x, (int, float, bool))), leaf)
+        if isinstance(bad, str) and isinstance(data, (list, tuple)):
+            raise ValueError("too many dimensions 'str'")
         if isinstance(bad, str):
             raise TypeError(f"new(): invalid data type '{type(bad).__name__}'")
         raise (
@@ -146,7 +148,7 @@ def _array_of(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
         leaf = _leaf(data)
         if array.dtype.kind == "u" and array.dtype.itemsize == 8 and not isinstance(leaf, (np.generic, np.ndarray)):
             raise RuntimeError("Overflow when unpacking long long")
-        if isinstance(leaf, (np.ndarray, np.generic)) and not isinstance(leaf, (float, int)):
+        if isinstance(data, np.generic) or (isinstance(leaf, (np.ndarray, np.generic)) and not isinstance(leaf, float)):
             dtype = dtypes.from_numpy(array.dtype)
         elif array.size == 0 or array.dtype.kind == "f":
             dtype = dtypes.get_default_dtype()
@@ -830,7 +832,6 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
         for d, v in enumerate(vectors)
     ]
     if swap:
-        grids = [g.transpose(0, 1) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 

@@ -76,7 +76,7 @@ class _Format:
         if wanted is not None:
             self.scientific = wanted
         self.precision = precision
-        self.width = max((len(self._plain(v)) for v in values.tolist()), default=1)
+        self.width = max((len(self._plain(v)) for v in values[np.isfinite(values) & (values != 0)].tolist()), default=1)
 
     def _plain(self, value: float) -> str:
         if self.scientific:

@@ -109,14 +109,17 @@ DIFFERENTIABLE = [op for op in OPS if op.grad is not None and "f" in op.categori
 
 @functools.cache
 def gradients() -> dict:
-    """For each differentiable record: analytic and central-difference directional derivatives, first and second order."""
+    """For each differentiable record: analytic and central-difference directional derivatives, first and second
+    order.
+    """
     found = {}
     step = 1e-5
     for op in DIFFERENTIABLE:
         values = tensors(op, "float64")
         rng = np.random.default_rng(1)
         leaves = [
-            (v.clone().requires_grad_() if isinstance(v, torch.Tensor) and not is_number(op, i) else v) for i, v in enumerate(values)
+            (v.clone().requires_grad_() if isinstance(v, torch.Tensor) and not is_number(op, i) else v)
+            for i, v in enumerate(values)
         ]
         wanted = [v for v in leaves if isinstance(v, torch.Tensor)]
         directions = [torch.tensor(rng.uniform(-1, 1, SHAPE)) for _ in wanted]
