@@ -13,7 +13,19 @@ from ..ops import activations, contraction, pooling, scan, sorting
 from ..ops import indexing as index_records
 from ..ops import random as random_records
 from ..tensor import Tensor
-from . import activation, arithmetic, comparison, creation, environment, indexing, linear, printing, random, reduction, shape
+from . import (
+    activation,
+    arithmetic,
+    comparison,
+    creation,
+    environment,
+    indexing,
+    linear,
+    printing,
+    random,
+    reduction,
+    shape,
+)
 
 RECORDS = (
     activations,
@@ -24,7 +36,9 @@ RECORDS = (
     scan,
     sorting,
 )  # imported, they fill the table
-_ROOMS = (arithmetic, reduction, linear, creation, random, indexing, comparison, shape, activation, printing, environment)
+_ROOMS = (
+    arithmetic, reduction, linear, creation, random, indexing, comparison, shape, activation, printing, environment
+)
 
 
 def _methods(room: Any) -> dict[str, Any]:

@@ -112,10 +112,10 @@ def diff(
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
     d = wrap_dim("diff", dim, input.dim())
+    if n == 0:
+        return input.clone()
     parts = [p for p in (prepend, input, append) if p is not None]
     x = Tensor.cat(parts, d) if len(parts) > 1 else input
-    if n == 0:
-        return x.clone()
     for _ in range(min(n, x.shape[d])):
         low, high = x.narrow(d, 0, max(x.shape[d] - 1, 0)), x.narrow(d, min(1, x.shape[d]), max(x.shape[d] - 1, 0))
         x = high ^ low if x.dtype.category == BOOL else high - low

@@ -580,13 +580,11 @@ def arange(
         raise RuntimeError(
             f"arange: upper bound and lower bound inconsistent with step sign: got {start} -> {end} by {step}"
         )
-    if dtype.category == dtypes.INTEGER:
-        start, step = int(start), int(step) or step
-        count = (
-            -(-(int(end) - start) // step)
-            if isinstance(step, int) and isinstance(end, int)
-            else math.ceil((end - start) / step)
-        )
+    if dtype.category == dtypes.INTEGER:  # as PyTorch: the bounds are converted before anything is counted
+        start, end, step = int(start), int(end), int(step)
+        if step == 0:
+            raise RuntimeError(f"arange: step must be nonzero as {dtype.name}")
+        count = -(-(end - start) // step)
     else:
         count = math.ceil((end - start) / step)
     return _finish("arange", _range_of("arange", start, step, max(count, 0), dtype, device), requires_grad, out)
