@@ -1,6 +1,7 @@
 """Recording without history: one entry with what dispatch decided for these layouts the first time.
 
-Floor 6. For code that has a backward of its own or needs none: the layers that every network is made of, and optimizers. Anything unusual
+Floor 6. For code that has a backward of its own or needs none: the layers that every network is made of, and
+optimizers. Anything unusual
 (casts, broadcasts that are not planned, several devices) goes through dispatch.
 """
 
@@ -46,7 +47,9 @@ def run(op: Op, operands: tuple[Any, ...], attrs: tuple = ()) -> Any:
 
 
 def _planned(key: tuple, op: Op, operands: tuple[Any, ...], attrs: tuple) -> Plan | None:
-    """The plan to keep for `key`; None where operands must be cast or numbers checked, which dispatch does each time."""
+    """The plan to keep for `key`; None where operands must be cast or numbers checked, which dispatch does each
+    time.
+    """
     plan, given = find_plan(op, operands, attrs)
     usual = plan.bound is None and all(a is b for a, b in zip(given, operands))
     _plans[key] = plan if usual else None
@@ -69,7 +72,8 @@ def update(op: Op, target: Tensor, operands: tuple[Tensor, ...], numbers: tuple[
     Args:
         op: a pointwise record.
         operands: tensors of the target's shape.
-        numbers: Python floats. Give the same objects for all parameters of a step: which numbers are shared is part of the plan.
+        numbers: Python floats. Give the same objects for all parameters of a step: which numbers are shared is part
+        of the plan.
     """
     layout, storage = target._layout, target._storage
     key = (op, layout, *[t._layout for t in operands])

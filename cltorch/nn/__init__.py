@@ -1,6 +1,6 @@
 """Neural networks: modules, parameters, layers, losses, initial values.
 
-Floor 7. Uses tensors, autograd and the function namespace through their public API only.
+Floor 7. Layers are built on the tensors' public API; what must be fast is recorded directly.
 """
 
 from . import functional, init, modules, parameter, utils
@@ -8,5 +8,15 @@ from .modules import *  # noqa: F403
 from .modules import __all__ as _layers
 from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
-__all__ = [*_layers, "Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "functional", "init", "modules", "parameter",
-           "utils"]  # fmt: skip
+__all__ = [
+    *_layers,
+    "Buffer",
+    "Parameter",
+    "UninitializedBuffer",
+    "UninitializedParameter",
+    "functional",
+    "init",
+    "modules",
+    "parameter",
+    "utils",
+]

@@ -67,7 +67,8 @@ class _Tap(Function):
 def tapped(values: Any, see: Callable[[tuple], tuple]) -> tuple[Any, bool]:
     """`values` with a tap on its tensors that require a gradient, and whether there were any.
 
-    `values` is a tensor, or a tuple, list or dict with tensors among its members (deeper ones are not seen, as in PyTorch).
+    `values` is a tensor, or a tuple, list or dict with tensors among its members (deeper ones are not seen, as in
+    PyTorch).
     `see` gets one gradient (or None) per member and returns as many.
     """
     if isinstance(values, Tensor):
@@ -105,7 +106,8 @@ def _tapped_members(members: tuple, see: Callable[[tuple], tuple]) -> tuple[tupl
 class BackwardTaps:
     """One call of a module between two taps: on its inputs and on its outputs.
 
-    The output tap sees the gradients first: it runs the pre-hooks and keeps what they leave. The input tap then runs the hooks with both
+    The output tap sees the gradients first: it runs the pre-hooks and keeps what they leave. The input tap then runs
+    the hooks with both
     gradients; where no input requires a gradient, the output tap runs them with a None per input.
     """
 
@@ -132,7 +134,8 @@ class BackwardTaps:
             for hook in self.hooks:
                 if hook(self.module, (None,) * self.inputs, grads) is not None:
                     raise RuntimeError(
-                        "full_backward_hook: the hook returned gradients for the inputs of a module none of whose inputs "
+                        "full_backward_hook: the hook returned gradients for the inputs of a module none of "
+                        "whose inputs "
                         "requires a gradient; it should return None there"
                     )
         return grads

@@ -1,6 +1,7 @@
 """Records that cross-entropy and the normalisations are made of: one entry where primitives would be four or five.
 
-Floor 2. Only the functions of nn record them, which have backward passes of their own; hence they have no gradients here.
+Floor 2. Only the functions of nn record them, which have backward passes of their own; hence they have no gradients
+here.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ NLL_GRADIENT = _part(
     "_nll_gradient",
     8,
     "({4} == {7}) ? $0$ : ((m_exp({0} - {1}) / {2} - (({3} == {4}) ? $1$ : $0$)) * ({5} / {6}))",
-    lambda x, top, s, n, t, g, count, ignored: np.where(t == ignored, 0, (np.exp(x - top) / s - (n == t)) * (g / count)),
+    lambda x, top, s, n, t, g, count, ignored: np.where(
+        t == ignored, 0, (np.exp(x - top) / s - (n == t)) * (g / count)
+    ),
     ("input", "top", "total", "number", "target", "gradient", "count", "ignored"),
     "(softmax - one-hot) * gradient / count; 0 where the target is ignored.",
     includes=MATH,

@@ -1,6 +1,7 @@
 """Records of optimizers' updates: one entry per parameter and tensor written.
 
-Floor 2. Composed of primitives an update would be two to four entries; recording is the larger cost of a small model's step, so each is one.
+Floor 2. Composed of primitives an update would be two to four entries; recording is the larger cost of a small
+model's step, so each is one.
 """
 
 from __future__ import annotations

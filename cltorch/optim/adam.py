@@ -18,16 +18,19 @@ from .optimizer import Optimizer, check_range, number
 
 
 class Adam(Optimizer):
-    r"""p -= lr * m' / (sqrt(v') + eps), with m and v running means of g and g^2, and m' = m / (1 - beta1^t), v' = v / (1 - beta2^t).
+    r"""p -= lr * m' / (sqrt(v') + eps), with m and v running means of g and g^2, and m' = m / (1 - beta1^t), v' = v /
+    (1 - beta2^t).
 
     Args:
         lr: learning rate.
         betas: how much of the running means is kept.
         eps: keeps the quotient finite.
-        weight_decay: how much of the parameter is added to its gradient (or, if `decoupled_weight_decay`, taken off the parameter).
+        weight_decay: how much of the parameter is added to its gradient (or, if `decoupled_weight_decay`, taken off
+        the parameter).
         amsgrad: divide by the largest v so far.
         maximize: go up instead of down.
-        foreach, capturable, differentiable, fused: accepted for PyTorch's sake; updates are always joined by the engine.
+        foreach, capturable, differentiable, fused: accepted for PyTorch's sake; updates are always joined by the
+        engine.
 
     Source: Kingma and Ba, Adam, 2015; Reddi et al., On the Convergence of Adam and Beyond, 2018 (amsgrad).
 

@@ -23,7 +23,8 @@ def _decayed(group: dict[str, Any], param: Tensor, grad: Tensor) -> Tensor:
 class RMSprop(Optimizer):
     """p -= lr * g / (sqrt(v) + eps), v a running mean of g^2 (of its variance if `centered`), with momentum.
 
-    Source: Hinton, Neural Networks for Machine Learning, lecture 6; Graves, Generating Sequences With Recurrent Neural Networks, 2013.
+    Source: Hinton, Neural Networks for Machine Learning, lecture 6; Graves, Generating Sequences With Recurrent
+    Neural Networks, 2013.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """Schedules of the learning rate.
 
-Floor 7. A schedule writes Python numbers into the optimizer's parameter groups; kernels get them as arguments, so a new learning rate
+Floor 7. A schedule writes Python numbers into the optimizer's parameter groups; kernels get them as arguments, so a
+new learning rate
 never builds or plans anything. The recurrences are PyTorch's, so the rates agree to the last digit.
 """
 
@@ -18,9 +19,23 @@ from ..tensor import Tensor
 from .optimizer import Optimizer
 
 __all__ = [
-    "ChainedScheduler", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR", "LRScheduler",
-    "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR", "OneCycleLR", "PolynomialLR", "ReduceLROnPlateau", "SequentialLR", "StepLR",
-]  # fmt: skip
+    "ChainedScheduler",
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
+    "ExponentialLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "MultiplicativeLR",
+    "OneCycleLR",
+    "PolynomialLR",
+    "ReduceLROnPlateau",
+    "SequentialLR",
+    "StepLR",
+]
 
 
 def _listed(optimizer: Optimizer, value: Any, name: str) -> list[Any]:
@@ -29,7 +44,8 @@ def _listed(optimizer: Optimizer, value: Any, name: str) -> list[Any]:
         return [value] * len(optimizer.param_groups)
     if len(value) != len(optimizer.param_groups):
         raise ValueError(
-            f"{name} must have the same length as optimizer.param_groups. {name} has {len(value)} values, param_groups has "
+            f"{name} must have the same length as optimizer.param_groups. {name} has {len(value)} values, "
+            f"param_groups has "
             f"{len(optimizer.param_groups)}."
         )
     return list(value)
@@ -67,7 +83,8 @@ class LRScheduler:
                 group.setdefault("initial_lr", lr.clone() if isinstance(lr, Tensor) else lr)
             elif "initial_lr" not in group:
                 raise KeyError(
-                    f"param 'initial_lr' is not specified in param_groups[{i}] when resuming scheduler with last_epoch >= 0"
+                    f"param 'initial_lr' is not specified in param_groups[{i}] when resuming scheduler with "
+                    f"last_epoch >= 0"
                 )
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
@@ -124,7 +141,8 @@ class LRScheduler:
         self._step_count += 1
         if epoch is not None:
             warnings.warn(
-                "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. Please use "
+                "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where "
+                "possible. Please use "
                 "`scheduler.step()` to step the scheduler.",
                 UserWarning,
                 stacklevel=2,
@@ -163,7 +181,9 @@ def _copied(value: Any) -> Any:
 
 
 class _Functions:
-    """state_dict of schedules that hold functions: functions are left out, objects with `__call__` give their attributes."""
+    """state_dict of schedules that hold functions: functions are left out, objects with `__call__` give their
+    attributes.
+    """
 
     def _pack(self, name: str) -> dict[str, Any]:
         state = {key: value for key, value in self.__dict__.items() if key not in ("optimizer", name)}
@@ -393,7 +413,8 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Cosine annealing that begins anew after T_0 epochs, then T_0 T_mult, and so on; `step` takes fractions of epochs too.
+    """Cosine annealing that begins anew after T_0 epochs, then T_0 T_mult, and so on; `step` takes fractions of
+    epochs too.
 
     Source: Loshchilov and Hutter, SGDR, 2017.
 
@@ -447,7 +468,8 @@ class CyclicLR(LRScheduler):
 
     Args:
         step_size_up, step_size_down: steps of the two halves of a cycle.
-        mode: 'triangular', 'triangular2' (each cycle half as high), 'exp_range' (height gamma^step), unless `scale_fn` is given.
+        mode: 'triangular', 'triangular2' (each cycle half as high), 'exp_range' (height gamma^step), unless
+        `scale_fn` is given.
         scale_mode: what `scale_fn` gets: 'cycle' or 'iterations'.
         cycle_momentum, base_momentum, max_momentum: momentum falls to base_momentum while the rate rises.
 
@@ -688,17 +710,20 @@ class SequentialLR(LRScheduler):
                 raise TypeError(f"{type(self).__name__} at index {i} should have `optimizer` as its attribute.")
             if isinstance(scheduler, ReduceLROnPlateau):
                 raise ValueError(
-                    f"{type(self).__name__} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs to "
+                    f"{type(self).__name__} does not support `ReduceLROnPlateau` scheduler as it requires "
+                    f"additional kwargs to "
                     f"be specified when calling `step`, but got one at index {i} in the given schedulers sequence."
                 )
             if optimizer is not scheduler.optimizer:
                 raise ValueError(
-                    f"{type(self).__name__} expects all schedulers to belong to the same optimizer, but got scheduler at index "
+                    f"{type(self).__name__} expects all schedulers to belong to the same optimizer, but got "
+                    f"scheduler at index "
                     f"{i} with a different optimizer."
                 )
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
-                "Sequential Schedulers expects number of schedulers provided to be one more than the number of milestone "
+                "Sequential Schedulers expects number of schedulers provided to be one more than the number of "
+                "milestone "
                 f"points, but got number of schedulers {len(schedulers)} and the number of milestones to be equal to "
                 f"{len(milestones)}"
             )
@@ -708,7 +733,8 @@ class SequentialLR(LRScheduler):
             last_epoch + 1,
             optimizer,
         )
-        # Every schedule has taken its first step at construction: take them back, then let the first one take its again.
+        # Every schedule has taken its first step at construction: take them back, then let the first one take its
+        # again.
         for group in optimizer.param_groups:
             _write(group, "lr", group["initial_lr"])
         for scheduler in schedulers:
@@ -762,12 +788,14 @@ class ChainedScheduler(LRScheduler):
                 raise TypeError(f"{type(self).__name__} at index {i} should have `optimizer` as its attribute.")
             if isinstance(scheduler, ReduceLROnPlateau):
                 raise ValueError(
-                    f"{type(self).__name__} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs to "
+                    f"{type(self).__name__} does not support `ReduceLROnPlateau` scheduler as it requires "
+                    f"additional kwargs to "
                     f"be specified when calling `step`, but got one at index {i} in the given schedulers sequence."
                 )
             if owner is not scheduler.optimizer:
                 raise ValueError(
-                    f"{type(self).__name__} expects all schedulers to belong to the same optimizer, but got scheduler at index "
+                    f"{type(self).__name__} expects all schedulers to belong to the same optimizer, but got "
+                    f"scheduler at index "
                     f"{i} with a different optimizer."
                 )
         self._schedulers, self.optimizer = schedulers, owner
@@ -856,8 +884,10 @@ class ReduceLROnPlateau(LRScheduler):
         if len(self.optimizer.param_groups) != len(self.min_lrs):
             if self.default_min_lr is None:
                 raise RuntimeError(
-                    f"The number of param groups in the `optimizer` ({len(self.optimizer.param_groups)}) differs from when "
-                    f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually due to a new param group being "
+                    f"The number of param groups in the `optimizer` ({len(self.optimizer.param_groups)}) differs "
+                    f"from when "
+                    f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually due to a new param group "
+                    f"being "
                     "added to the optimizer. Please modify the `min_lrs` field to match the length of the `optimizer` "
                     "param groups."
                 )

@@ -1,13 +1,16 @@
 """Optimizer: parameter groups, state and their exchange; the base of all optimizers.
 
-Floor 7. A subclass gives `_update(group, params, grads)`, which records a few in-place pointwise operations per parameter; the
-engine joins those of all parameters into few launches. Learning rates and step counts are Python numbers, so they are arguments of the
+Floor 7. A subclass gives `_update(group, params, grads)`, which records a few in-place pointwise operations per
+parameter; the
+engine joins those of all parameters into few launches. Learning rates and step counts are Python numbers, so they are
+arguments of the
 kernels and never part of a plan.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
@@ -135,7 +138,8 @@ class Optimizer:
             given = [given]
         elif isinstance(given, set):
             raise TypeError(
-                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets will "
+                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors "
+                "in sets will "
                 "change between runs. Please use a list instead."
             )
         params, names = self._separated(list(given))
@@ -150,7 +154,10 @@ class Optimizer:
             param_group.setdefault(name, default)
         seen = {id(param) for group in self.param_groups for param in group["params"]}
         if len({id(param) for param in params}) != len(params):
-            raise ValueError("optimizer contains a parameter group with duplicate parameters; keep one of each")
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters; in future, this will cause an error",
+                stacklevel=3,
+            )
         if any(id(param) in seen for param in params):
             raise ValueError("some parameters appear in more than one parameter group")
         if self.param_groups and (names is not None) != ("param_names" in self.param_groups[0]):
@@ -228,7 +235,8 @@ class Optimizer:
             if given is not None:
                 if not (isinstance(given, tuple) and len(given) == 2):
                     raise RuntimeError(
-                        f"{type(self).__name__}.step must return None or a tuple of (new_args, new_kwargs), but got {given}."
+                        f"{type(self).__name__}.step must return None or a tuple of (new_args, new_kwargs), but "
+                        f"got {given}."
                     )
                 args, kwargs = given
         out = self._step(*args, **kwargs)
@@ -255,7 +263,9 @@ class Optimizer:
         return self._enter_at(self._state_dict_post_hooks, hook, prepend)
 
     def register_load_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
-        """Call `hook(optimizer, state_dict)` before `load_state_dict`; what it returns, if not None, replaces the dictionary."""
+        """Call `hook(optimizer, state_dict)` before `load_state_dict`; what it returns, if not None, replaces the
+        dictionary.
+        """
         return self._enter_at(self._load_state_dict_pre_hooks, hook, prepend)
 
     def register_load_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
@@ -335,7 +345,9 @@ class Optimizer:
 
 
 def _taken(param: Tensor, value: Any, key: str | None = None) -> Any:
-    """A copy of a loaded state value as `param`'s optimizer keeps it: step counts as numbers, tensors where the parameter is."""
+    """A copy of a loaded state value as `param`'s optimizer keeps it: step counts as numbers, tensors where the
+    parameter is.
+    """
     if isinstance(value, Tensor):
         if key == "step":
             return value.item()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import cltorch
 import pytest
 import torch
+
+import cltorch
 from cltorch import nn
 
 

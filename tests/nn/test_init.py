@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-import cltorch
 import numpy as np
 import pytest
 import torch
+
+import cltorch
 from cltorch.nn import init
 
 
@@ -16,7 +17,10 @@ def seeded():
     cltorch.manual_seed(3)
 
 
-@pytest.mark.parametrize("name, param", [("linear", None), ("tanh", None), ("relu", None), ("leaky_relu", 0.3), ("selu", None), ("conv2d", None)])
+@pytest.mark.parametrize(
+    "name, param",
+    [("linear", None), ("tanh", None), ("relu", None), ("leaky_relu", 0.3), ("selu", None), ("conv2d", None)],
+)
 def test_gain_is_torchs(name, param):
     assert init.calculate_gain(name, param) == torch.nn.init.calculate_gain(name, param)
 

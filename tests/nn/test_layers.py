@@ -1,13 +1,16 @@
-"""Every layer against PyTorch's: output, gradients of input and parameters, buffers after the call, in training and evaluation."""
+"""Every layer against PyTorch's: output, gradients of input and parameters, buffers after the call, in training and
+evaluation.
+"""
 
 from __future__ import annotations
 
 import warnings
 
-import cltorch
 import numpy as np
 import pytest
 import torch
+
+import cltorch
 from cltorch import nn
 from cltorch.nn import functional as F
 
@@ -172,7 +175,11 @@ def test_layers_on_views_and_other_strides():
     close(ours(b), conv(a), "conv of a permuted input")
     lin, mine = torch.nn.Linear(7, 4), nn.Linear(7, 4)
     mine.load_state_dict(carried(lin.state_dict()))
-    close(mine(cltorch.tensor(data)[:, 1, :, 0].t()), lin(torch.tensor(data)[:, 1, :, 0].t()), "linear of a transposed slice")
+    close(
+        mine(cltorch.tensor(data)[:, 1, :, 0].t()),
+        lin(torch.tensor(data)[:, 1, :, 0].t()),
+        "linear of a transposed slice",
+    )
 
 
 def test_dropout_keeps_the_mean_and_is_the_identity_in_evaluation():
@@ -201,7 +208,7 @@ def test_dropout_keeps_the_mean_and_is_the_identity_in_evaluation():
         lambda x: F.layer_norm(x, (3,), x[0], x[1]),
         lambda x: F.rms_norm(x, (3,), x[0], 1e-3),
         lambda x: F.batch_norm(x, None, None, x[0], x[1], True),
-        lambda x: F.conv1d(x.unsqueeze(0), x.reshape(1, 4, 3)[:, :, :2]),
+        lambda x: F.conv1d(x.unsqueeze(0), x.repeat(2, 1).reshape(2, 4, 3)[:, :, :2]),
         lambda x: F.pad(x, (1, 2, -1, 0)),
         lambda x: F.max_pool1d(x.unsqueeze(0), 2, 1),
     ],
@@ -212,7 +219,9 @@ def test_second_derivatives_of_layers_with_their_own_backward(function):
     assert cltorch.autograd.gradgradcheck(function, (x,))
 
 
-@pytest.mark.parametrize("name, args, shape", [("BatchNorm2d", (3,), (2, 3, 4, 4)), ("LayerNorm", (6,), (4, 6)), ("Linear", (6, 3), (4, 6))])
+@pytest.mark.parametrize(
+    "name, args, shape", [("BatchNorm2d", (3,), (2, 3, 4, 4)), ("LayerNorm", (6,), (4, 6)), ("Linear", (6, 3), (4, 6))]
+)
 def test_half_precision_layers_compute_in_float(name, args, shape):
     theirs, ours = getattr(torch.nn, name)(*args), getattr(nn, name)(*args)
     ours.load_state_dict(carried(theirs.state_dict()))
@@ -220,7 +229,9 @@ def test_half_precision_layers_compute_in_float(name, args, shape):
     got = ours.half()(cltorch.tensor(x).half())
     got.sum().backward()
     assert got.dtype is cltorch.float16 and all(p.grad.dtype is cltorch.float16 for p in ours.parameters())
-    np.testing.assert_allclose(got.detach().float().numpy(), theirs(torch.tensor(x)).detach().numpy(), rtol=2e-2, atol=2e-2)
+    np.testing.assert_allclose(
+        got.detach().float().numpy(), theirs(torch.tensor(x)).detach().numpy(), rtol=2e-2, atol=2e-2
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 
-import cltorch
 import numpy as np
 import pytest
 import torch
+
+import cltorch
 from cltorch.nn import functional as F
 
 rng = np.random.RandomState(0)
@@ -70,7 +71,9 @@ def test_loss_is_torchs(name, args, kwargs, reduction):
         given[0].requires_grad_(True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            loss = getattr(lib.nn.functional, name)(*given, reduction=reduction, **{k: put(v) for k, v in kwargs.items()})
+            loss = getattr(lib.nn.functional, name)(
+                *given, reduction=reduction, **{k: put(v) for k, v in kwargs.items()}
+            )
         (loss * lib.arange(loss.numel()).reshape(tuple(loss.shape)).add(1)).sum().backward()
         return loss.detach().numpy(), given[0].grad.numpy()
 
@@ -108,8 +111,12 @@ def test_half_precision_cross_entropy():
 @pytest.mark.parametrize("name", ["CrossEntropyLoss", "NLLLoss", "BCEWithLogitsLoss", "MSELoss"])
 def test_loss_modules_are_called_like_functions(name):
     target = cltorch.tensor(CLASSES.clip(0)) if name in ("CrossEntropyLoss", "NLLLoss") else cltorch.tensor(B)
-    function = {"CrossEntropyLoss": F.cross_entropy, "NLLLoss": F.nll_loss, "MSELoss": F.mse_loss,
-                "BCEWithLogitsLoss": F.binary_cross_entropy_with_logits}[name]
+    function = {
+        "CrossEntropyLoss": F.cross_entropy,
+        "NLLLoss": F.nll_loss,
+        "MSELoss": F.mse_loss,
+        "BCEWithLogitsLoss": F.binary_cross_entropy_with_logits,
+    }[name]
     x = cltorch.tensor(X)
     assert getattr(cltorch.nn, name)(reduction="sum")(x, target).item() == function(x, target, reduction="sum").item()
 
@@ -120,7 +127,11 @@ def test_loss_modules_are_called_like_functions(name):
         (lambda x: F.cross_entropy(x, cltorch.tensor([1, 2])), ValueError, "batch_size"),
         (lambda x: F.cross_entropy(x, cltorch.ones(4)), RuntimeError, "expected scalar type Long but found Float"),
         (lambda x: F.cross_entropy(x, cltorch.tensor(CLASSES), weight=cltorch.ones(3)), RuntimeError, "weight tensor"),
-        (lambda x: F.cross_entropy(x, cltorch.tensor(CLASSES), reduction="most"), ValueError, "not a valid value for reduction"),
+        (
+            lambda x: F.cross_entropy(x, cltorch.tensor(CLASSES), reduction="most"),
+            ValueError,
+            "not a valid value for reduction",
+        ),
         (lambda x: F.cross_entropy(x, cltorch.tensor(CLASSES), label_smoothing=2.0), RuntimeError, "label_smoothing"),
         (lambda x: F.binary_cross_entropy(x, cltorch.ones(3)), ValueError, "different to the input size"),
         (lambda x: F.binary_cross_entropy_with_logits(x, cltorch.ones(3)), ValueError, "same as input size"),

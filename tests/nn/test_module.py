@@ -1,4 +1,6 @@
-"""Module: registration, state_dict, hooks, walking, moving, copying. PyTorch's Module is the reference for texts and orders."""
+"""Module: registration, state_dict, hooks, walking, moving, copying. PyTorch's Module is the reference for texts and
+orders.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,11 @@ import copy
 import pickle
 from collections import OrderedDict
 
-import cltorch
 import numpy as np
 import pytest
 import torch
+
+import cltorch
 from cltorch import nn
 
 
@@ -57,7 +60,12 @@ def test_state_dict_goes_both_ways():
     back = {k: torch.tensor(v.numpy()) for k, v in ours.state_dict().items()}
     theirs.load_state_dict(back)
     x = np.random.RandomState(0).randn(5, 3).astype("f")
-    np.testing.assert_allclose(ours.eval()(cltorch.tensor(x)).detach().numpy(), theirs.eval()(torch.tensor(x)).detach().numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        ours.eval()(cltorch.tensor(x)).detach().numpy(),
+        theirs.eval()(torch.tensor(x)).detach().numpy(),
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 def _refusal(lib, change):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-import cltorch
 import numpy as np
 import pytest
 import torch
+
+import cltorch
 from cltorch.nn import utils
 
 

@@ -1,4 +1,5 @@
-"""Activations: the in-place forms and the softmax family; the pointwise ones are functions of the package, one entry each.
+"""Activations: the in-place forms and the softmax family; the pointwise ones are functions of the package, one entry
+each.
 
 Floor 7.
 """

@@ -113,21 +113,26 @@ def conv2d(
             raise RuntimeError(f"Invalid padding string: '{padding}'")
     if input.dim() != 4:
         if input.dim() != 3:
-            raise RuntimeError(f"Expected 3D (unbatched) or 4D (batched) input to conv2d, but got input of size: {list(input.shape)}")
+            raise RuntimeError(
+                f"Expected 3D (unbatched) or 4D (batched) input to conv2d, but got input of size: {list(input.shape)}"
+            )
         return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
     if stride.__class__ is not tuple or padding.__class__ is not tuple or dilation.__class__ is not tuple:
         stride, dilation = _tuple("conv2d", "stride", stride, 2), _tuple("conv2d", "dilation", dilation, 2)
         padding = _tuple("conv2d", "padding", padding, 2)
     if bias is not None and bias._layout.shape != weight._layout.shape[:1]:
         raise RuntimeError(
-            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {weight.shape[0]} elements, but got bias "
+            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {weight.shape[0]} "
+            f"elements, but got bias "
             f"of size {list(bias.shape)} instead"
         )
     x, w = _readable(input, weight)
     attrs = (stride, padding, dilation, groups)
     out = run(records.CONV2D, (x, w), (*attrs, None))
     if bias is None:
-        return give_backward("ConvolutionBackward0", (input, weight), out, _conv2d_backward((input, weight), attrs), (x, w))
+        return give_backward(
+            "ConvolutionBackward0", (input, weight), out, _conv2d_backward((input, weight), attrs), (x, w)
+        )
     out = run(ADD, (out, _per_channel(bias)))
     operands = (input, weight, bias)
     return give_backward("ConvolutionBackward0", operands, out, _conv2d_backward(operands, attrs), (x, w))
@@ -222,7 +227,8 @@ def fold(
     if input.shape[2] != rows * columns:
         raise RuntimeError(
             f"Given output_size=({h}, {w}), kernel_size=({kh}, {kw}), dilation=({dh}, {dw}), padding=({ph}, {pw}), "
-            f"stride=({sh}, {sw}), expected size of input's dimension 2 to match the calculated number of sliding blocks "
+            f"stride=({sh}, {sw}), expected size of input's dimension 2 to match the calculated number of sliding "
+            f"blocks "
             f"{rows} * {columns} = {rows * columns}, but got input.size(2)={input.shape[2]}."
         )
     n, c = input.shape[0], input.shape[1] // (kh * kw)
@@ -259,7 +265,8 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Size = 1,
 ) -> Tensor:
-    """The transpose of `conv2d` as a linear map of its input: zeros are put between the pixels, then it is a convolution.
+    """The transpose of `conv2d` as a linear map of its input: zeros are put between the pixels, then it is a
+    convolution.
 
     Shape: input (N, C, H, W) or (C, H, W), weight (C, out / groups, kh, kw), bias (out,);
     result (N, out, (H - 1) s - 2 p + d (kh - 1) + output_padding + 1, ...).
@@ -269,7 +276,8 @@ def conv_transpose2d(
     """
     if input.dim() not in (3, 4):
         raise RuntimeError(
-            f"Expected 3D (unbatched) or 4D (batched) input to conv_transpose2d, but got input of size: {list(input.shape)}"
+            f"Expected 3D (unbatched) or 4D (batched) input to conv_transpose2d, but got input of size: "
+            f"{list(input.shape)}"
         )
     if weight.dim() != 4 or weight.shape[0] != input.shape[-3]:
         raise RuntimeError(
@@ -284,18 +292,24 @@ def conv_transpose2d(
     for e, stride_, dilation_ in zip(extra, s, d):
         if e >= max(stride_, dilation_):
             raise RuntimeError(
-                f"output padding must be smaller than either stride or dilation, but got output_padding: {list(extra)}, "
+                f"output padding must be smaller than either stride or dilation, but got output_padding: "
+                f"{list(extra)}, "
                 f"stride: {list(s)}, dilation: {list(d)}"
             )
     if input.dim() == 3:
-        return conv_transpose2d(input.unsqueeze(0), weight, bias, stride, padding, output_padding, groups, dilation).squeeze(0)
+        return conv_transpose2d(
+            input.unsqueeze(0), weight, bias, stride, padding, output_padding, groups, dilation
+        ).squeeze(0)
     size = tuple(
         (n - 1) * step - 2 * around + apart * (taps - 1) + more + 1
         for n, step, around, apart, taps, more in zip(input.shape[2:], s, p, d, weight.shape[2:], extra)
     )
     if min(size) < 1:
-        raise RuntimeError(f"Given input size per channel: {tuple(input.shape[2:])}. Calculated output size per channel: {size}. Output "
-                           "size is too small")
+        raise RuntimeError(
+            f"Given input size per channel: {tuple(input.shape[2:])}. Calculated output size per channel: {size}. "
+            f"Output "
+            "size is too small"
+        )
     out = apply(records.CONV2D_INPUT, (records.rows(input), records.taps(weight)), (s, p, d, groups, size))
     return out if bias is None else out + bias.reshape(-1, 1, 1)
 
@@ -316,7 +330,8 @@ def conv_transpose1d(
     """
     if input.dim() not in (2, 3):
         raise RuntimeError(
-            f"Expected 2D (unbatched) or 3D (batched) input to conv_transpose1d, but got input of size: {list(input.shape)}"
+            f"Expected 2D (unbatched) or 3D (batched) input to conv_transpose1d, but got input of size: "
+            f"{list(input.shape)}"
         )
     op = "conv_transpose1d"
     wide = conv_transpose2d(

@@ -114,7 +114,8 @@ def embedding_bag(
     if input.dim() == 2:
         if offsets is not None:
             raise ValueError(
-                "if input is 2D, then offsets has to be None, as input is treated as a mini-batch of fixed length sequences"
+                "if input is 2D, then offsets has to be None, as input is treated as a mini-batch of fixed "
+                "length sequences"
             )
         starts = list(range(0, input.numel() + 1, input.shape[1])) if input.shape[1] else [0] * (input.shape[0] + 1)
         input = input.reshape(-1)

@@ -51,13 +51,17 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
 
 @lru_cache(maxsize=64)
 def _class_numbers(classes: int, dims_after: int, device: Any) -> Tensor:
-    """0 .. classes - 1 along dim 1 of what it is compared with (or dim 0 of a single sample, where dims_after is -1)."""
+    """0 .. classes - 1 along dim 1 of what it is compared with (or dim 0 of a single sample, where dims_after is
+    -1).
+    """
     numbers = arange(classes, device=device)
     return numbers.reshape((1, classes) + (1,) * dims_after) if dims_after >= 0 else numbers
 
 
 def _hits(target: Tensor, classes: int, ndim: int) -> Tensor:
-    """True where a class is the target: (N, C, *), or (C,) for one sample. A comparison instead of a gather, so that it fuses."""
+    """True where a class is the target: (N, C, *), or (C,) for one sample. A comparison instead of a gather, so that
+    it fuses.
+    """
     return target.unsqueeze(1 if ndim > 1 else 0) == _class_numbers(classes, ndim - 2, target.device)
 
 
@@ -70,7 +74,8 @@ def _cross_entropy(x: Tensor, target: Tensor, ignore_index: int, reduction: str)
     """log(sum(exp(x))) - x[target] over the class dim, summed or averaged over the targets that count, as one node.
 
     Targets are compared as floats, so that all of it is one row-wise computation without a gather. The maximum over
-    `x where class == target else -inf` picks the target's logit; a target out of range has none, and its loss is infinite.
+    `x where class == target else -inf` picks the target's logit; a target out of range has none, and its loss is
+    infinite.
     """
     dim = 1 if x.dim() > 1 else 0
     wide = cast(x.detach(), dtypes.float32) if x.dtype.itemsize < 4 else x
@@ -100,7 +105,9 @@ def _cross_entropy(x: Tensor, target: Tensor, ignore_index: int, reduction: str)
         if state.grad:  # a second derivative is wanted
             return _cross_entropy_slope(x, target, grad, count, dim, ignore_index)
         if x.dtype.itemsize < 4:
-            return cast(run(NLL_GRADIENT, (wide, top, total, numbers, wanted, cast(grad, wide.dtype), count, ignored)), x.dtype)
+            return cast(
+                run(NLL_GRADIENT, (wide, top, total, numbers, wanted, cast(grad, wide.dtype), count, ignored)), x.dtype
+            )
         return run(NLL_GRADIENT, (x, top, total, numbers, wanted, grad, count, ignored))
 
     return give_backward("NllLossBackward0", (x,), out, backward, (x,))
@@ -130,7 +137,8 @@ def _check_classes(op: str, input: Tensor, target: Tensor, weight: Tensor | None
     classes = shape[1] if len(shape) > 1 else shape[0]
     if weight is not None and tuple(weight.shape) != (classes,):
         raise RuntimeError(
-            f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor of shape: "
+            f"weight tensor should be defined either for all {classes} classes or no classes but got weight "
+            f"tensor of shape: "
             f"{list(weight.shape)}"
         )
 
@@ -258,7 +266,8 @@ def nll_loss(
 def _warn_if_broadcast(name: str, input: Tensor, target: Tensor) -> None:
     if target.shape != input.shape:
         warnings.warn(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely lead to "
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will "
+            f"likely lead to "
             "incorrect results due to broadcasting. Please ensure they have the same size.",
             stacklevel=3,
         )
@@ -342,7 +351,9 @@ def smooth_l1_loss(
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
-    """d^2 / 2 where d = |input - target| < delta, else delta (d - delta / 2); reduced. Raises RuntimeError if delta <= 0."""
+    """d^2 / 2 where d = |input - target| < delta, else delta (d - delta / 2); reduced. Raises RuntimeError if delta
+    <= 0.
+    """
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
 
@@ -527,7 +538,8 @@ def margin_ranking_loss(
     reduction = legacy_reduction(size_average, reduce, reduction)
     if input1.dim() != input2.dim() or input1.dim() != target.dim():
         raise RuntimeError(
-            f"margin_ranking_loss : All input tensors should have same dimension but got sizes: input1: {input1.shape}, "
+            f"margin_ranking_loss : All input tensors should have same dimension but got sizes: input1: "
+            f"{input1.shape}, "
             f"input2: {input2.shape}, target: {target.shape} "
         )
     return _reduced((-target * (input1 - input2) + margin).clamp(min=0), reduction)
@@ -583,7 +595,9 @@ def triplet_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """max(0, d(anchor, positive) - d(anchor, negative) + margin), reduced; `swap` uses d(positive, negative) where it is smaller."""
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin), reduced; `swap` uses d(positive, negative) where it
+    is smaller.
+    """
     reduction = legacy_reduction(size_average, reduce, reduction)
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
@@ -613,7 +627,8 @@ def triplet_margin_with_distance_loss(
         raise ValueError(f"margin must be greater than 0, got {margin}")
     if not anchor.dim() == positive.dim() == negative.dim():
         raise RuntimeError(
-            f"The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: anchor "
+            f"The anchor, positive, and negative tensors are expected to have the same number of dimensions, but "
+            f"got: anchor "
             f"{anchor.dim()}D, positive {positive.dim()}D, and negative {negative.dim()}D inputs"
         )
     distance = pairwise_distance if distance_function is None else distance_function
@@ -659,7 +674,8 @@ def multi_margin_loss(
 def multilabel_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
-    """Sum over targets t and non-targets j of max(0, 1 - x[t] + x[j]) / C; a row of targets ends at its first negative entry.
+    """Sum over targets t and non-targets j of max(0, 1 - x[t] + x[j]) / C; a row of targets ends at its first
+    negative entry.
 
     Shape: input and target (N, C) or (C,).
     """

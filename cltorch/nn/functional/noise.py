@@ -54,10 +54,13 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Dropout of whole channels. Shape: (N, C, H, W); as in PyTorch, dims 0 and 1 are batch and channel of an input of 3 dimensions too."""
+    """Dropout of whole channels. Shape: (N, C, H, W); as in PyTorch, dims 0 and 1 are batch and channel of an input
+    of 3 dimensions too.
+    """
     if input.dim() not in (3, 4):
         warnings.warn(
-            f"dropout2d: Received a {input.dim()}-D input to dropout2d, which is deprecated and will result in an error in a "
+            f"dropout2d: Received a {input.dim()}-D input to dropout2d, which is deprecated and will result in an "
+            f"error in a "
             "future release.",
             stacklevel=2,
         )
@@ -68,7 +71,8 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     """Dropout of whole channels. Shape: (N, C, D, H, W) or (C, D, H, W)."""
     if input.dim() not in (4, 5):
         warnings.warn(
-            f"dropout3d: Received a {input.dim()}-D input to dropout3d, which is deprecated and will result in an error in a "
+            f"dropout3d: Received a {input.dim()}-D input to dropout3d, which is deprecated and will result in an "
+            f"error in a "
             "future release.",
             stacklevel=2,
         )

@@ -1,6 +1,7 @@
 """Normalisations: over the batch, a layer, groups of channels, an instance.
 
-Floor 7. Each is one autograd node whose forward and backward are a few reductions and pointwise operations over the same rows, which
+Floor 7. Each is one autograd node whose forward and backward are a few reductions and pointwise operations over the
+same rows, which
 the engine joins into row-wise kernels.
 """
 
@@ -40,9 +41,11 @@ def _along(t: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
 def _normalize(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, dims: tuple[int, ...], affine: tuple[int, ...], eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(x - mean) / sqrt(var + eps) * weight + bias as one node, the statistics taken over `dims`; weight and bias are read as `affine`.
+    """(x - mean) / sqrt(var + eps) * weight + bias as one node, the statistics taken over `dims`; weight and bias are
+    read as `affine`.
 
-    Returns the result, the mean and the sum of squared deviations (the last two outside the graph, reduced dims kept as size 1).
+    Returns the result, the mean and the sum of squared deviations (the last two outside the graph, reduced dims kept
+    as size 1).
     """
     narrow = x._layout.dtype in _NARROW
     wide = cast(x.detach(), dtypes.float32) if narrow else x
@@ -74,7 +77,9 @@ def _normalize(
         )
         given = (x, weight if weight is not None else None, bias)
         return tuple(
-            g if g is None or g._layout.dtype is t._layout.dtype and g._layout.shape == t._layout.shape else cast(g.reshape(t.shape), t.dtype)
+            g
+            if g is None or g._layout.dtype is t._layout.dtype and g._layout.shape == t._layout.shape
+            else cast(g.reshape(t.shape), t.dtype)
             for g, t in zip(slopes, given)
             if t is not None
         )
@@ -113,7 +118,8 @@ def _quick_slopes(
         return None, on_weight, on_bias
     factor, over = _along(weight, affine), (dims, True)
     if apart[0] == dims and on_weight is not None and on_bias is not None:
-        # Statistics and weights run over the same dims (batch norm): the sums are there already, and the weight comes last.
+        # Statistics and weights run over the same dims (batch norm): the sums are there already, and the weight
+        # comes last.
         slope = run(NORMAL_GRADIENT, (grad, x, mean, scale, on_bias, on_weight, 1.0 / n))
         return run(MUL, (slope, factor)), on_weight, on_bias
     inner = grad if factor is None else run(MUL, (grad, factor))
@@ -122,7 +128,13 @@ def _quick_slopes(
 
 
 def _slopes(
-    grad: Tensor, x: Tensor, weight: Tensor | None, dims: tuple[int, ...], affine: tuple[int, ...], eps: float, needs: list[bool]
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    dims: tuple[int, ...],
+    affine: tuple[int, ...],
+    eps: float,
+    needs: list[bool],
 ) -> tuple:
     """The same by differentiable operations; the statistics depend on x."""
     if x.dtype in _NARROW:
@@ -186,7 +198,8 @@ def batch_norm(
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias per channel (dim 1).
 
-    In training the statistics are the batch's, and the running ones move towards them by `momentum` (with the unbiased variance);
+    In training the statistics are the batch's, and the running ones move towards them by `momentum` (with the
+    unbiased variance);
     otherwise the running ones are used.
 
     Shape: input (N, C, *), the others (C,).
@@ -275,7 +288,8 @@ def layer_norm(
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
-    """x / sqrt(mean(x^2) + eps) * weight over the last dims, which have `normalized_shape`; eps None is the dtype's machine epsilon.
+    """x / sqrt(mean(x^2) + eps) * weight over the last dims, which have `normalized_shape`; eps None is the dtype's
+    machine epsilon.
 
     Raises:
         RuntimeError: the shapes do not fit.
@@ -331,7 +345,8 @@ def group_norm(
     for name, given in (("weight", weight), ("bias", bias)):
         if given is not None and tuple(given.shape) != (channels,):
             raise RuntimeError(
-                f"Expected {name} to be a vector of size equal to the number of channels in input, but got {name} of shape "
+                f"Expected {name} to be a vector of size equal to the number of channels in input, but got {name} "
+                f"of shape "
                 f"{list(given.shape)} and input of shape {list(input.shape)}"
             )
     if input.numel() // max(n * num_groups, 1) == 1 and input.numel():
@@ -354,7 +369,8 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalisation of each channel of each sample by its own statistics, or by the running ones if not `use_input_stats`.
+    """Normalisation of each channel of each sample by its own statistics, or by the running ones if not
+    `use_input_stats`.
 
     Shape: input (N, C, *), the others (C,).
 

@@ -34,7 +34,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     n = len(sides) // 2
     if len(sides) % 2 or input.dim() not in (n + 1, n + 2) or not 1 <= n <= 3:
         raise NotImplementedError(
-            f"Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now (got mode {mode!r}, {len(sides)} "
+            f"Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now (got mode {mode!r}, "
+            f"{len(sides)} "
             f"paddings, input of {input.dim()} dimensions)"
         )
     for i in range(n):
@@ -50,14 +51,18 @@ def _constant(input: Tensor, sides: tuple[int, ...], value: float) -> Tensor:
         raise RuntimeError("Padding length must be divisible by 2")
     if len(sides) > 2 * input.dim():
         raise RuntimeError(
-            f"Padding length should be less than or equal to two times the input dimension but got padding length {len(sides)} and input "
+            f"Padding length should be less than or equal to two times the input dimension but got padding length "
+            f"{len(sides)} and input "
             f"of dimension {input.dim()}"
         )
     first = input.dim() - len(sides) // 2
     around = [(0, 0)] * first + [(sides[i], sides[i + 1]) for i in range(len(sides) - 2, -1, -2)]
     shape = tuple(n + before + after for n, (before, after) in zip(input.shape, around))
     if any(n < 0 for n in shape):
-        raise RuntimeError(f"The input size {list(input.shape)}, plus negative padding {list(sides)}, resulted in a negative output size")
+        raise RuntimeError(
+            f"The input size {list(input.shape)}, plus negative padding {list(sides)}, resulted in a negative "
+            f"output size"
+        )
     source = tuple(slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in zip(input.shape, around))
     target = tuple(slice(max(before, 0), n - max(after, 0)) for n, (before, after) in zip(shape, around))
     with no_grad():

@@ -53,9 +53,17 @@ def max_pool2d(
     """
     kernel = pair("max_pool2d", "kernel_size", kernel_size)
     step = pair("max_pool2d", "stride", stride) if stride else kernel
-    attrs = (kernel, step, pair("max_pool2d", "padding", padding), pair("max_pool2d", "dilation", dilation), bool(ceil_mode))
+    attrs = (
+        kernel,
+        step,
+        pair("max_pool2d", "padding", padding),
+        pair("max_pool2d", "dilation", dilation),
+        bool(ceil_mode),
+    )
     values, places = run(records.MAX_POOL2D, (input,), attrs)
-    values = give_backward("MaxPool2DBackward0", (input,), values, _max_backward(input._layout.shape[-2:], attrs), (places,))
+    values = give_backward(
+        "MaxPool2DBackward0", (input,), values, _max_backward(input._layout.shape[-2:], attrs), (places,)
+    )
     return (values, places) if return_indices else values
 
 
@@ -136,7 +144,14 @@ def avg_pool2d(
         raise RuntimeError("divisor must be not zero")
     kernel = pair("avg_pool2d", "kernel_size", kernel_size)
     step = pair("avg_pool2d", "stride", stride) if stride else kernel
-    attrs = (kernel, step, pair("avg_pool2d", "padding", padding), bool(ceil_mode), bool(count_include_pad), divisor_override)
+    attrs = (
+        kernel,
+        step,
+        pair("avg_pool2d", "padding", padding),
+        bool(ceil_mode),
+        bool(count_include_pad),
+        divisor_override,
+    )
     return apply(records.AVG_POOL2D, (input,), attrs)
 
 
@@ -210,7 +225,9 @@ def adaptive_max_pool2d_with_indices(
 
 
 def adaptive_max_pool1d(input: Tensor, output_size: CellSize, return_indices: bool = False) -> Any:
-    """The maximum of each of `output_size` cells; with `return_indices` also its place. Shape: input (N, C, L) or (C, L)."""
+    """The maximum of each of `output_size` cells; with `return_indices` also its place. Shape: input (N, C, L) or (C,
+    L).
+    """
     (cells,) = _cells("adaptive_max_pool1d", input, output_size, 1)
     out = adaptive_max_pool2d(input.unsqueeze(-2), (1, cells), return_indices)
     return (out[0].squeeze(-2), out[1].squeeze(-2)) if return_indices else out.squeeze(-2)

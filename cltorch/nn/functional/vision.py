@@ -25,7 +25,8 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     *lead, c, h, w = input.shape
     if c % (r * r):
         raise RuntimeError(
-            f"pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but "
+            f"pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
+            f"upscale_factor, but "
             f"input.size(-3)={c} is not divisible by {r * r}"
         )
     n = len(lead)
@@ -38,12 +39,14 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     r = downscale_factor
     if input.dim() < 3:
         raise RuntimeError(
-            f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {input.dim()} dimension(s)"
+            f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {input.dim()} "
+            f"dimension(s)"
         )
     *lead, c, h, w = input.shape
     if h % r or w % r:
         raise RuntimeError(
-            f"pixel_unshuffle expects height and width to be divisible by downscale_factor, but got {h} and {w} with {r}"
+            f"pixel_unshuffle expects height and width to be divisible by downscale_factor, but got {h} and {w} "
+            f"with {r}"
         )
     n = len(lead)
     blocks = input.reshape((*lead, c, h // r, r, w // r, r))
@@ -100,7 +103,8 @@ def interpolate(
         wanted = [size] * n if isinstance(size, int) else list(size)
         if len(wanted) != n:
             raise ValueError(
-                "Input and output must have the same number of spatial dimensions, but got input with spatial dimensions of "
+                "Input and output must have the same number of spatial dimensions, but got input with spatial "
+                "dimensions of "
                 f"{list(input.shape[2:])} and output size of {size}."
             )
     else:
@@ -109,7 +113,8 @@ def interpolate(
         )  # type: ignore
         if len(factors) != n:
             raise ValueError(
-                "Input and scale_factor must have the same number of spatial dimensions, but got input with spatial dimensions "
+                "Input and scale_factor must have the same number of spatial dimensions, but got input with "
+                "spatial dimensions "
                 f"of {list(input.shape[2:])} and scale_factor of shape {scale_factor}."
             )
         wanted = [floor(s * f) for s, f in zip(input.shape[2:], factors)]  # type: ignore[operator]
@@ -117,7 +122,8 @@ def interpolate(
             factors = [None] * n
     if any(s <= 0 for s in wanted):
         raise RuntimeError(
-            f"Input and output sizes should be greater than 0, but got input {list(input.shape[2:])} and output {wanted}"
+            f"Input and output sizes should be greater than 0, but got input {list(input.shape[2:])} and output "
+            f"{wanted}"
         )
     if mode in ("nearest", "nearest-exact"):
         for d in range(n):

@@ -79,7 +79,8 @@ class _NormBase(Module):
 
     def extra_repr(self) -> str:
         return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, bias={self.bias is not None}, "
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, "
             f"track_running_stats={self.track_running_stats}"
         )
 
@@ -156,11 +157,13 @@ class _InstanceNorm(_NormBase):
         if batch.shape[1] != self.num_features:
             if self.affine:
                 raise ValueError(
-                    f"expected input's size at dim={0 if single else 1} to match num_features ({self.num_features}), but got: "
+                    f"expected input's size at dim={0 if single else 1} to match num_features "
+                    f"({self.num_features}), but got: "
                     f"{batch.shape[1]}."
                 )
             warnings.warn(
-                f"input's size at dim={0 if single else 1} does not match num_features. You can silence this warning by not "
+                f"input's size at dim={0 if single else 1} does not match num_features. You can silence this "
+                f"warning by not "
                 "passing in num_features, which is not used because affine=False",
                 stacklevel=2,
             )

@@ -22,7 +22,9 @@ class _Dropout(Module):
 
 
 class Dropout(_Dropout):
-    """In training each element is 0 with probability p and divided by 1 - p otherwise. Source: Srivastava et al., 2014."""
+    """In training each element is 0 with probability p and divided by 1 - p otherwise. Source: Srivastava et al.,
+    2014.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout(input, self.p, self.training, self.inplace)

@@ -1,6 +1,7 @@
 """Module: the tree of parameters, buffers and submodules that every layer and network is.
 
-Floor 7. What a call does (hooks around `forward`), what a state_dict is, how a tree is walked, moved and copied. Knows no layer.
+Floor 7. What a call does (hooks around `forward`), what a state_dict is, how a tree is walked, moved and copied.
+Knows no layer.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ def register_module_forward_pre_hook(hook: Callable) -> RemovableHandle:
 def register_module_forward_hook(
     hook: Callable, *, with_kwargs: bool = False, always_call: bool = False
 ) -> RemovableHandle:
-    """Call `hook(module, args, output)` after the forward of every module; what it returns, if not None, replaces the output."""
+    """Call `hook(module, args, output)` after the forward of every module; what it returns, if not None, replaces the
+    output.
+    """
     marks = ((_forward_hooks_with_kwargs,) if with_kwargs else ()) + (
         (_forward_hooks_always_called,) if always_call else ()
     )
@@ -94,17 +97,23 @@ def register_module_full_backward_hook(hook: Callable) -> RemovableHandle:
 
 
 def register_module_buffer_registration_hook(hook: Callable) -> RemovableHandle:
-    """Call `hook(module, name, buffer)` whenever a buffer is registered; what it returns, if not None, is registered instead."""
+    """Call `hook(module, name, buffer)` whenever a buffer is registered; what it returns, if not None, is registered
+    instead.
+    """
     return _add_hook(_buffer_registration_hooks, hook)
 
 
 def register_module_parameter_registration_hook(hook: Callable) -> RemovableHandle:
-    """Call `hook(module, name, parameter)` whenever a parameter is registered; what it returns, if not None, takes its place."""
+    """Call `hook(module, name, parameter)` whenever a parameter is registered; what it returns, if not None, takes
+    its place.
+    """
     return _add_hook(_parameter_registration_hooks, hook)
 
 
 def register_module_module_registration_hook(hook: Callable) -> RemovableHandle:
-    """Call `hook(module, name, submodule)` whenever a submodule is registered; what it returns, if not None, takes its place."""
+    """Call `hook(module, name, submodule)` whenever a submodule is registered; what it returns, if not None, takes
+    its place.
+    """
     return _add_hook(_module_registration_hooks, hook)
 
 
@@ -227,11 +236,13 @@ class Module:
             return
         if not isinstance(param, Parameter):
             raise TypeError(
-                f"cannot assign '{type(param).__name__}' object to parameter '{name}' (torch.nn.Parameter or None required)"
+                f"cannot assign '{type(param).__name__}' object to parameter '{name}' (torch.nn.Parameter or None "
+                f"required)"
             )
         if param.grad_fn is not None:
             raise ValueError(
-                f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created explicitly. To express "
+                f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created "
+                f"explicitly. To express "
                 f"'{name}' as a function of another Tensor, compute the value in the forward() method."
             )
         for hook in _parameter_registration_hooks.values():
@@ -284,13 +295,15 @@ class Module:
         elif parameters is not None and name in parameters:
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{type(value).__name__}' as parameter '{name}' (torch.nn.Parameter or None expected)"
+                    f"cannot assign '{type(value).__name__}' as parameter '{name}' (torch.nn.Parameter or None "
+                    f"expected)"
                 )
             self.register_parameter(name, value)
         elif modules is not None and name in modules:
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{type(value).__name__}' as child module '{name}' (torch.nn.Module or None expected)"
+                    f"cannot assign '{type(value).__name__}' as child module '{name}' (torch.nn.Module or None "
+                    f"expected)"
                 )
             modules[name] = value
         elif isinstance(value, Buffer) or (buffers is not None and name in buffers):
@@ -301,7 +314,8 @@ class Module:
     def _set_buffer(self, name: str, value: Any, buffers: dict | None) -> None:
         if value is not None and not isinstance(value, Tensor):
             raise TypeError(
-                f"cannot assign '{type(value).__name__}' as buffer '{name}' (torch.nn.Buffer, torch.Tensor or None expected)"
+                f"cannot assign '{type(value).__name__}' as buffer '{name}' (torch.nn.Buffer, torch.Tensor or "
+                f"None expected)"
             )
         if buffers is None:
             raise AttributeError("cannot assign buffer before Module.__init__() call")
@@ -349,7 +363,9 @@ class Module:
     # ---------------------------------------------------------------- paths
 
     def get_submodule(self, target: str) -> Module:
-        """The submodule at a dotted path ('' is the module itself). Raises AttributeError naming the part that is not there."""
+        """The submodule at a dotted path ('' is the module itself). Raises AttributeError naming the part that is not
+        there.
+        """
         module: Module = self
         for name in target.split(".") if target else ():
             if not hasattr(module, name):
@@ -400,7 +416,9 @@ class Module:
         return getattr(module, name)
 
     def get_extra_state(self) -> Any:
-        """What a subclass wants kept in its state_dict besides tensors; to be defined together with `set_extra_state`."""
+        """What a subclass wants kept in its state_dict besides tensors; to be defined together with
+        `set_extra_state`.
+        """
         raise RuntimeError(
             "Reached a code path in Module.get_extra_state() that should never be called: define it where it is needed"
         )
@@ -444,7 +462,8 @@ class Module:
         return self
 
     def to(self: T, *args: Any, **kwargs: Any) -> T:
-        """Move and convert all parameters and buffers in place: `to(device)`, `to(dtype)`, `to(device, dtype)`, `to(tensor)`.
+        """Move and convert all parameters and buffers in place: `to(device)`, `to(dtype)`, `to(device, dtype)`,
+        `to(tensor)`.
 
         Only floating-point tensors change their dtype.
 
@@ -608,7 +627,8 @@ class Module:
     ) -> RemovableHandle:
         """Call `hook(module, args, output)` after `forward`; what it returns, if not None, replaces the output.
 
-        With `with_kwargs` it is `hook(module, args, kwargs, output)`; with `always_call` it runs even if `forward` raises.
+        With `with_kwargs` it is `hook(module, args, kwargs, output)`; with `always_call` it runs even if `forward`
+        raises.
         """
         marks = ((self._forward_hooks_with_kwargs,) if with_kwargs else ()) + (
             (self._forward_hooks_always_called,) if always_call else ()
@@ -616,15 +636,19 @@ class Module:
         return _add_hook(self._forward_hooks, hook, prepend, marks)
 
     def register_full_backward_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
-        """Call `hook(module, grad_output)` before the module's backward; what it returns, if not None, replaces `grad_output`."""
+        """Call `hook(module, grad_output)` before the module's backward; what it returns, if not None, replaces
+        `grad_output`.
+        """
         return _add_hook(self._backward_pre_hooks, hook, prepend)
 
     def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
-        """Call `hook(module, grad_input, grad_output)` when the gradients of the module's inputs are known; what it returns, if not
+        """Call `hook(module, grad_input, grad_output)` when the gradients of the module's inputs are known; what it
+        returns, if not
         None, replaces `grad_input`."""
         if self._is_full_backward_hook is False:
             raise RuntimeError(
-                "Cannot use both regular backward hooks and full backward hooks on a single Module. Please use only one."
+                "Cannot use both regular backward hooks and full backward hooks on a single Module. Please use "
+                "only one."
             )
         self._is_full_backward_hook = True
         return _add_hook(self._backward_hooks, hook, prepend)
@@ -633,7 +657,8 @@ class Module:
         """PyTorch's deprecated form; here it sees what a full backward hook sees."""
         if self._is_full_backward_hook is True:
             raise RuntimeError(
-                "Cannot use both regular backward hooks and full backward hooks on a single Module. Please use only one."
+                "Cannot use both regular backward hooks and full backward hooks on a single Module. Please use "
+                "only one."
             )
         self._is_full_backward_hook = False
         return _add_hook(self._backward_hooks, hook)
@@ -644,7 +669,9 @@ class Module:
         return _add_hook(self._state_dict_hooks, hook)
 
     def register_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
-        """Call `hook(module, state_dict, prefix, local_metadata)` when `state_dict()` has filled in this module's part."""
+        """Call `hook(module, state_dict, prefix, local_metadata)` when `state_dict()` has filled in this module's
+        part.
+        """
         hook._from_public_api = True  # type: ignore[attr-defined]
         return _add_hook(self._state_dict_hooks, hook)
 
@@ -700,7 +727,8 @@ class Module:
         return _add_hook(self._load_state_dict_pre_hooks, _WithModule(hook, self) if with_module else hook)
 
     def register_load_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
-        """Call `hook(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)` before this
+        """Call `hook(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)`
+        before this
         module takes its part of a state_dict."""
         return self._register_load_state_dict_pre_hook(hook, with_module=True)
 
@@ -752,7 +780,8 @@ class Module:
         """Put `given` into parameter or buffer `name`; the text of what is wrong with it, or ''."""
         if not isinstance(given, Tensor):
             return (
-                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint but '
+                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like '
+                "object from checkpoint but "
                 f"received {type(given)}"
             )
         if not is_lazy(held):
@@ -760,7 +789,8 @@ class Module:
                 given = given[0]
             if given.shape != held.shape:
                 return (
-                    f"size mismatch for {key}: copying a param with shape {given.shape} from checkpoint, the shape in current "
+                    f"size mismatch for {key}: copying a param with shape {given.shape} from checkpoint, the "
+                    f"shape in current "
                     f"model is {held.shape}."
                 )
         try:
@@ -776,7 +806,8 @@ class Module:
         except Exception as fault:
             action = "swapping" if assign else "copying"
             return (
-                f'While {action} the parameter named "{key}", whose dimensions in the model are {held.shape} and whose dimensions '
+                f'While {action} the parameter named "{key}", whose dimensions in the model are {held.shape} '
+                f"and whose dimensions "
                 f"in the checkpoint are {given.shape}, an exception occurred : {fault.args}."
             )
         return ""
@@ -820,7 +851,8 @@ class Module:
             for hook in module._load_state_dict_post_hooks.values():
                 if hook(module, incompatible) is not None:
                     raise RuntimeError(
-                        "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new values, if "
+                        "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return "
+                        "new values, if "
                         "incompatible_keys need to be modified, it should be done inplace."
                     )
 

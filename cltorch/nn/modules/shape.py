@@ -51,7 +51,8 @@ class Unflatten(Module):
         for place, n in enumerate(unflattened_size):
             if not isinstance(n, int):
                 raise TypeError(
-                    f"unflattened_size must be tuple of ints, but found element of type {type(n).__name__} at pos {place}"
+                    f"unflattened_size must be tuple of ints, but found element of type {type(n).__name__} at pos "
+                    f"{place}"
                 )
         self.dim, self.unflattened_size = dim, unflattened_size
 

@@ -43,7 +43,8 @@ def get_total_norm(
             total = stack([part.norm(kind) for part in parts]).norm(kind)
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(
-            f"The total norm of order {kind} for gradients from `parameters` is non-finite, so it cannot be clipped. To "
+            f"The total norm of order {kind} for gradients from `parameters` is non-finite, so it cannot be "
+            f"clipped. To "
             "disable this error and scale the gradients by the non-finite norm anyway, set `error_if_nonfinite=False`"
         )
     return total
