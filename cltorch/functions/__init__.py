@@ -1,7 +1,7 @@
 """Functions of the package: composites, and what is derived from the table.
 
-Floor 6. Importing this room puts all methods and operators on Tensor. A composite stands before the form derived from a
-record of the same name. `__all__` is what `cltorch` exports.
+Floor 6. Importing this room puts all methods and operators on Tensor. A composite stands before the form derived from
+a record of the same name. `__all__` is what `cltorch` exports.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Reads and writes at positions: `x[key]`, `x[key] = value`, gather, scatter, index_*, masked_*, nonzero.
 
 Floor 6. A key is taken apart from left to right: ints, slices, None and Ellipsis make views; masks, tensors and lists
-become index tensors for
-the INDEX and INDEX_PUT records. Positions that the host knows (Python ints, lists, arrays) are checked at the call;
-those in tensors are
-not: a read outside gives NaN or 0, a write outside is skipped.
+become index tensors for the INDEX and INDEX_PUT records. Positions that the host knows (Python ints, lists, arrays)
+are checked at the call; those in tensors are not: a read outside gives NaN or 0, a write outside is skipped.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Random tensors, generators and seeds.
 
 Floor 6. A Generator is a seed and an offset into the stream of that seed; a draw of n elements uses offset .. offset
-+ n and moves on. The numbers
-are the same on every device. In-place forms draw and copy.
++ n and moves on. The numbers are the same on every device. In-place forms draw and copy.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Records of the activation functions, one fused expression each, with their slopes as records of their own.
 
 Floor 2. A slope `_name_backward(gradient, …)` is one recorded entry in the backward pass; its own gradient is a
-composite, so an
-activation may be differentiated any number of times.
+composite, so an activation may be differentiated any number of times.
 """
 
 from __future__ import annotations

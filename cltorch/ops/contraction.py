@@ -1,8 +1,8 @@
 """Records of the contractions: matrix product and 2-D convolution with its two gradients.
 
 Floor 2. The three directions of a convolution are each other's gradients, so a convolution may be differentiated any
-number of times.
-Convolution attributes are codegen/conv.py's: (stride, padding, dilation, groups, extra), pairs (y, x).
+number of times. Convolution attributes are codegen/conv.py's: (stride, padding, dilation, groups, extra), pairs (y,
+x).
 """
 
 from __future__ import annotations

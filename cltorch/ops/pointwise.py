@@ -2,9 +2,8 @@
 selection.
 
 Floor 2. Expression text follows codegen/program.py; functions called `m_…` are those of kernels/math.cl, `s_…` of
-kernels/special.cl;
-kernels/arithmetic.cl holds `floor_divide`, `floor_remainder` and `integer_power`. Gradients are written with
-differentiable methods of their arguments, so they may be differentiated again.
+kernels/special.cl; kernels/arithmetic.cl holds `floor_divide`, `floor_remainder` and `integer_power`. Gradients are
+written with differentiable methods of their arguments, so they may be differentiated again.
 """
 
 from __future__ import annotations

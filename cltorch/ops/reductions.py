@@ -1,8 +1,7 @@
 """Records of the reductions: sum, product, extrema, their positions, any, all.
 
 Floor 2. Attributes are (dims, keepdim): sorted dims counted from the front. Everything else that reduces (mean,
-variance, norms, softmax) is
-a composite in functions/reduction.py, which the fuser turns into one row-wise kernel.
+variance, norms, softmax) is a composite in functions/reduction.py, which the fuser turns into one row-wise kernel.
 """
 
 from __future__ import annotations
