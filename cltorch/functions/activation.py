@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import fast
 from ..dispatch import apply, apply_
 from ..ops import activations as records
+from ..ops.table import Op
 from ..tensor import Tensor
 from .derive import check_tensor
 from .random import _uniform_like
@@ -39,10 +41,15 @@ __all__ = [
 SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 
 
-def _use(op: Any, input: Tensor, numbers: tuple[float, ...] = (), inplace: bool = False) -> Tensor:
+_QUICK = {op: fast.unary(op) for op in vars(records).values() if isinstance(op, Op) and op.arity == 1}
+
+
+def _use(op: Op, input: Tensor, numbers: tuple[float, ...] = (), inplace: bool = False) -> Tensor:
     if not isinstance(input, Tensor):
         check_tensor(op.name.strip("_"), input=input)
-    return apply_(op, input, numbers) if inplace else apply(op, (input, *numbers))
+    if inplace:
+        return apply_(op, input, numbers)
+    return apply(op, (input, *numbers)) if numbers else _QUICK[op](input)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
