@@ -191,7 +191,8 @@ class Fuser:
     def __init__(self, target: Target):
         self.target = target
         self.groups: list[Group] = []
-        self.accesses: dict[int, list[tuple[int, Layout, bool]]] = {}  # slot -> (group, layout, is write)
+        # slot -> (layout, is write) -> the last group that did it; a write makes what it covers forgotten
+        self.accesses: dict[int, dict[tuple[Layout, bool], int]] = {}
         self.pointers = min(MAX_POINTERS, target.max_parameter_bytes // 40)
         self.rows_wanted = 2 * target.compute_units
 
@@ -204,21 +205,25 @@ class Fuser:
                 at = self._join(entry, earliest)
             if at is None:
                 at = self._start(entry)
-            for slot, view in zip(entry.ins, (entry.spec.ins[i] for i in entry.spec.tensors)):
-                self.accesses.setdefault(slot, []).append((at, view, False))
+            for slot, i in zip(entry.ins, entry.spec.tensors):
+                known = self.accesses.setdefault(slot, {})
+                key = (entry.spec.ins[i], False)
+                known[key] = max(at, known.get(key, at))
             for slot, view in zip(entry.outs, entry.spec.outs):
-                self.accesses.setdefault(slot, []).append((at, view, True))
+                known = self.accesses.setdefault(slot, {})
+                known.pop((view, False), None)  # whoever conflicts with that read conflicts with this write, which is no earlier
+                known[view, True] = at
         return self.groups
 
     def _earliest(self, entry: Entry) -> int:
         """The first group that `entry` may stand in, as far as memory is concerned."""
         earliest = -1
         for slot, i in zip(entry.ins, entry.spec.tensors):
-            for at, view, written in reversed(self.accesses.get(slot, ())):
+            for (view, written), at in self.accesses.get(slot, {}).items():
                 if written and at > earliest and overlap(view, entry.spec.ins[i]):
                     earliest = at
         for slot, out in zip(entry.outs, entry.spec.outs):
-            for at, view, _ in reversed(self.accesses.get(slot, ())):
+            for (view, _), at in self.accesses.get(slot, {}).items():
                 if at > earliest and overlap(view, out):
                     earliest = at
         return earliest

@@ -77,7 +77,7 @@ def _new_plan(trace: Trace, flags: bytes) -> Plan:
 
 def _replay(plan: Plan, device: Device, storages: list[Storage], numbers: list) -> None:
     stream = device.stream
-    several = stream is not device.default_stream or len(device.streams()) > 1
+    several = device.has_several_streams
     last = plan.last_buffers
     for i, (slot, uses) in enumerate(plan.externals):
         storage = storages[slot]
@@ -105,7 +105,8 @@ def _replay(plan: Plan, device: Device, storages: list[Storage], numbers: list) 
         seen = plan.last_numbers
         for i, (slot, uses) in enumerate(plan.numbers):
             value = numbers[slot]
-            if value is not seen[i]:
+            known = seen[i]
+            if value is not known and (value != known or value == 0 or type(value) is not type(known)):  # 0.0 may be -0.0
                 for use in uses:
                     use.launch.set_number(use.position, use.ctype, value)
                 seen[i] = value
@@ -113,8 +114,12 @@ def _replay(plan: Plan, device: Device, storages: list[Storage], numbers: list) 
         _replay_watched(plan, device, stream)
     else:
         enqueue, queue = device.enqueue, stream.queue
-        for kernel, global_size, local_size in plan.launches:
-            enqueue(queue, kernel, global_size, local_size)
+        try:
+            for kernel, global_size, local_size in plan.launches:
+                enqueue(queue, kernel, global_size, local_size)
+        except Exception as error:  # some kernels ran: what was recorded cannot be run again
+            traces[device].clear()
+            raise device.fault(error, f"running {kernel}") from error
     if arena is not None:
         arena.release()
 

@@ -121,6 +121,11 @@ class Device:
         self._streams.add(stream)
         return stream
 
+    @property
+    def has_several_streams(self) -> bool:
+        """True if a stream other than the default one exists."""
+        return len(self._streams) > 1
+
     def streams(self) -> list[Stream]:
         """All streams that exist."""
         return list(self._streams)
