@@ -12,6 +12,8 @@ Forward: output pixel i reads slab row i*SIY + a, one phase. Backward-data of st
 modulo SO form a phase with taps of its own, a convolution of stride 1 whose results are written SO apart.
 
 Launch: global (m-blocks * parts), local 1. Traffic: input once per m-block, weights once per part, output once.
+The hint of a vector type tells Intel's compiler that the text is vectorised already: without it, it spends three quarters of the
+build on a variant of several items per vector, which no launch with one item per work-group runs. All conv templates have it.
 Source: slab and tile shapes measured in FIGURES-kernels.md section 3; phases: Dumoulin & Visin, A guide to convolution arithmetic.
 </%doc>
 <%
@@ -21,7 +23,7 @@ shorter = [v for v in (8, 4) if v < W]
 def steps(count, roll):
     return range(1) if roll else range(count)
 %>
-__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(${TW})))
 void KERNEL(const __global ${IT} *restrict in, const __global ${WT} *restrict weight${epilogue_parameters},
             __local ${T} *restrict slab, __local ${TW} *restrict pack, __local ${TW} *restrict sums,
             const int m_blocks, const int m_count, const int q_count,

@@ -8,7 +8,7 @@ Algorithm. A work-item takes `grain` consecutive elements of the output in C ord
   weight         dw[k,c,r,s]   = sum n,y,x  dy[n,k,y,x] * x[n,c,y*SY-PY+r*DY, x*SX-PX+s*DX]
 Launch: global ceil(elements / grain) rounded to the group. Traffic: whatever the caches do not keep.
 </%doc>
-__kernel __attribute__((reqd_work_group_size(${LOCAL}, 1, 1)))
+__kernel __attribute__((reqd_work_group_size(${LOCAL}, 1, 1)${f", vec_type_hint({T}4)" if LOCAL == 1 else ""}))
 void KERNEL(const __global ${AT} *restrict a, const __global ${BT} *restrict b${epilogue_parameters},
             const ${INDEX} a_offset, const ${INDEX} a_n, const ${INDEX} a_c, const ${INDEX} a_h, const int a_rows, const int a_columns,
             const ${INDEX} b_offset, const ${INDEX} b_0, const ${INDEX} b_1, const ${INDEX} b_2,

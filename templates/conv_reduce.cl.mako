@@ -5,7 +5,7 @@ Algorithm. A work-item takes `grain` consecutive elements of the output in C ord
 where every operand of the epilogue is contiguous, else one by one with the element's place computed by division.
 Launch: global ceil(elements / grain). Traffic: parts + 1 times the output.
 </%doc>
-__kernel __attribute__((reqd_work_group_size(${LOCAL}, 1, 1)))
+__kernel __attribute__((reqd_work_group_size(${LOCAL}, 1, 1)${f", vec_type_hint({T}4)" if LOCAL == 1 else ""}))
 void KERNEL(const __global ${T} *restrict partial${epilogue_parameters}, const int parts, const ${INDEX} elements, const int grain,
             const int d1, const int d2, const int d3)
 {

@@ -23,7 +23,7 @@ def acc(place, k):
 def at(place, k):
     return f"to[({place[0]} * {R * S} + {place[1] * S + place[2]}) * {NK} + {k}]"
 %>
-__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(${TW})))
 void KERNEL(const __global ${AT} *restrict given, const __global ${BT} *restrict in${epilogue_parameters},
             __local ${T} *restrict slab, __local ${TW} *restrict turned, __local ${TW} *restrict sums,
             const int k_blocks, const int c_blocks, const int k_count, const int c_count,

@@ -19,7 +19,7 @@ places = [(m, r, s) for m in range(MK) for r in range(TR) for s in range(S)]
 shorter = [v for v in (8, 4) if v < W]
 SPACE = "__global" if DIRECT else "__local"
 %>
-__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(${TW})))
 void KERNEL(const __global ${AT} *restrict given, const __global ${BT} *restrict in${epilogue_parameters},
             __local ${T} *restrict slab, __local ${T} *restrict padded, __local ${T} *restrict sums,
             const int k_blocks, const int r_blocks, const int k_count, const int c_count,
