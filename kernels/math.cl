@@ -6,14 +6,22 @@
 // double, and the rarer functions in float: the driver's built-ins. With CLTORCH_PRECISE all functions are the driver's.
 //
 // Fits (relative error of the exact approximation; rounding adds 1e-7 .. 3e-7):
-//   exp, expm1   1 + r + r^2 P5(r), |r| <= ln2 / 2             2e-10
+//   exp, expm1   1 + r + r^2 P4(r), |r| <= ln2 / 2             4e-9, 2e-8
 //   log          f - f^2/2 + f^3 P8(f), 1 + f in [sqrt 1/2, sqrt 2]  7e-10
+//   pow          atanh(s) = s + s^3 P3(s^2), s <= 0.1716, between sums of two floats  4e-10
 //   sin, cos     r + r^3 P2(r^2), 1 - r^2/2 + r^4 P2(r^2), |r| <= pi / 4   4e-9
 //   tanh         x P5(x^2) / Q4(x^2), |x| <= 9.02              1e-9
 //   erf          x P5(x^2) / Q5(x^2), |x| <= 3.93              2e-8
 //   erfinv       x P9(w - 2.5), w < 5, or x P8(sqrt w - 3.1), w = -log(1 - x^2)   8e-8
 
 #define MATH_SELECT(T, condition, a, b) ((condition) ? (T)(a) : (T)(b))
+
+// any() is a call in a loop on PoCL
+INLINE int math_any(int m) { return m; }
+INLINE int math_any(int2 m) { return (m.lo | m.hi) != 0; }
+INLINE int math_any(int4 m) { return math_any(m.lo | m.hi); }
+INLINE int math_any(int8 m) { return math_any(m.lo | m.hi); }
+INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
 
 #define MATH_BUILTIN1(T, NAME, CALL) INLINE T NAME(T x) { return CALL(x); }
 #define MATH_BUILTIN2(T, NAME, CALL) INLINE T NAME(T x, T y) { return CALL(x, y); }
@@ -32,7 +40,6 @@
   MATH_BUILTIN1(T, m_lgamma, lgamma)                                                                                   \
   MATH_BUILTIN1(T, m_sqrt, sqrt)                                                                                       \
   MATH_BUILTIN2(T, m_atan2, atan2)                                                                                     \
-  MATH_BUILTIN2(T, m_pow, pow)                                                                                         \
   INLINE T m_rsqrt(T x) { return (T)(1) / sqrt(x); }                                                                   \
   INLINE T m_max(T x, T y) { return (x > y || x != x) ? x : y; }                                                       \
   INLINE T m_min(T x, T y) { return (x < y || x != x) ? x : y; }
@@ -50,22 +57,22 @@
   MATH_BUILTIN1(T, m_tan, tan)                                                                                         \
   MATH_BUILTIN1(T, m_tanh, tanh)                                                                                       \
   MATH_BUILTIN1(T, m_erf, erf)                                                                                         \
+  MATH_BUILTIN2(T, m_pow, pow)                                                                                         \
   INLINE T m_sigmoid(T x) { return (T)(1) / ((T)(1) + exp(-x)); }
 
-#define MATH_FLOAT(F, I, TO_F, AS_F, AS_I, ANY)                                                                        \
-  /* p * 2^n for n in -160 .. 160, in two steps so that denormals and overflow come out right */                       \
+#define MATH_FLOAT(F, I, TO_F, TO_I, AS_F, AS_I)                                                                       \
+  /* p * 2^n for n in -160 .. 160, in two steps so that denormals and overflow come out right; n may be any number     \
+     plus a multiple of 512 */                                                                                         \
   INLINE F math_scale(F p, I n) {                                                                                      \
     I half_n = n >> 1;                                                                                                 \
-    return p * AS_F((half_n + 127) << 23) * AS_F((n - half_n + 127) << 23);                                            \
+    return p * AS_F((half_n << 23) + 0x3f800000) * AS_F(((n - half_n) << 23) + 0x3f800000);                            \
   }                                                                                                                    \
-  /* exp(r) - 1 for |r| <= ln2 / 2 */                                                                                  \
-  INLINE F math_expm1_small(F r) {                                                                                     \
-    F p = r * 1.984587777e-04f + 1.394062731e-03f;                                                                     \
-    p = p * r + 8.333389369e-03f;                                                                                      \
-    p = p * r + 4.166636091e-02f;                                                                                      \
-    p = p * r + 1.666666637e-01f;                                                                                      \
-    p = p * r + 5.000000044e-01f;                                                                                      \
-    return p * (r * r) + r;                                                                                            \
+  /* (exp(r) - 1 - r) / r^2 for |r| <= 0.36 */                                                                         \
+  INLINE F math_exp_rest(F r) {                                                                                        \
+    F p = r * 1.381446685e-03f + 8.368780548e-03f;                                                                     \
+    p = p * r + 4.166839422e-02f;                                                                                      \
+    p = p * r + 1.666652011e-01f;                                                                                      \
+    return p * r + 4.999999341e-01f;                                                                                   \
   }                                                                                                                    \
   INLINE F m_exp(F x) {                                                                                                \
     F c = MATH_SELECT(F, x > 89.0f, 89.0f, x);                                                                         \
@@ -73,14 +80,14 @@
     F shifted = c * 1.44269504e+00f + 12582912.0f;                                                                     \
     F n = shifted - 12582912.0f;                                                                                       \
     F r = (c - n * 6.93359375e-01f) - n * -2.12194440e-04f;                                                            \
-    return math_scale(math_expm1_small(r) + 1.0f, AS_I(shifted) - 0x4b400000);                                         \
+    return math_scale((math_exp_rest(r) * r + 1.0f) * r + 1.0f, AS_I(shifted));                                        \
   }                                                                                                                    \
   INLINE F m_exp2(F x) {                                                                                               \
     F c = MATH_SELECT(F, x > 129.0f, 129.0f, x);                                                                       \
     c = MATH_SELECT(F, c < -151.0f, -151.0f, c);                                                                       \
     F shifted = c + 12582912.0f;                                                                                       \
     F r = (c - (shifted - 12582912.0f)) * 6.931471806e-01f;                                                            \
-    return math_scale(math_expm1_small(r) + 1.0f, AS_I(shifted) - 0x4b400000);                                         \
+    return math_scale((math_exp_rest(r) * r + 1.0f) * r + 1.0f, AS_I(shifted));                                        \
   }                                                                                                                    \
   INLINE F m_expm1(F x) {                                                                                              \
     F c = MATH_SELECT(F, x > 89.0f, 89.0f, x);                                                                         \
@@ -89,7 +96,7 @@
     F n = shifted - 12582912.0f;                                                                                       \
     F r = (c - n * 6.93359375e-01f) - n * -2.12194440e-04f;                                                            \
     I k = AS_I(shifted) - 0x4b400000;                                                                                  \
-    F p = math_expm1_small(r);                                                                                         \
+    F p = math_exp_rest(r) * (r * r) + r;                                                                              \
     F s = AS_F((k - 1 + 127) << 23); /* 2^(k-1): 2^128 is no float */                                                  \
     F y = (s * p + (s - 0.5f)) * 2.0f;                                                                                 \
     y = MATH_SELECT(F, k == 0, p, y);                                                                                  \
@@ -154,6 +161,59 @@
     y = MATH_SELECT(F, x > -1.0e-8f && x < 1.0e-8f, x, y);                                                             \
     return MATH_SELECT(F, u > 0.0f && u < INFINITY, y, math_log_special(u, u));                                        \
   }                                                                                                                    \
+  /* the upper 12 bits: products of two such numbers are exact */                                                      \
+  INLINE F math_upper(F x) { return AS_F(AS_I(x) & -4096); }                                                           \
+  /* x^y = 2^(y log2 |x|), the exponent as a sum of two floats: log2 m = 2 / ln2 atanh((m - 1) / (m + 1)) */           \
+  INLINE F m_pow(F x, F y) {                                                                                           \
+    F a = AS_F(AS_I(x) & 0x7fffffff);                                                                                  \
+    F f;                                                                                                               \
+    F k = math_split(a, &f);                                                                                           \
+    F m = f + 1.0f;                                                                                                    \
+    F d = m + 1.0f;                                                                                                    \
+    F over = 1.0f / d;                                                                                                 \
+    F s = f * over;                                                                                                    \
+    F s_up = math_upper(s);                                                                                            \
+    F d_up = math_upper(d);                                                                                            \
+    F s_low = ((f - s_up * d_up) - s_up * ((d - d_up) + (m - (d - 1.0f)))) * over;                                     \
+    F z = s * s;                                                                                                       \
+    F w = z * 1.179249490e-01f + 1.426858393e-01f;                                                                     \
+    w = (w * z + 2.000016863e-01f) * z + 3.333333282e-01f;                                                             \
+    F low = (w * z * s + s_low) * 2.885390082e+00f + s_up * 6.244567779e-04f;                                          \
+    F up = s_up * 2.884765625e+00f;                                                                                    \
+    F h = k + up;                                                                                                      \
+    low = (up - (h - k)) + low;                                                                                        \
+    /* y (h + low) */                                                                                                  \
+    F h_up = math_upper(h);                                                                                            \
+    F y_up = math_upper(y);                                                                                            \
+    F e = y_up * h_up;                                                                                                 \
+    F e_low = (y - y_up) * h_up + y * ((h - h_up) + low);                                                              \
+    F rough = y * (h + low);                                                                                           \
+    e = MATH_SELECT(F, rough > 152.0f, 152.0f, e);                                                                     \
+    e = MATH_SELECT(F, rough < -152.0f, -152.0f, e);                                                                   \
+    e_low = MATH_SELECT(F, rough <= 152.0f && rough >= -152.0f, e_low, 0.0f);                                          \
+    /* 2^(e + e_low), ln2 in two parts as well: whole powers of whole numbers come out exact */                        \
+    F shifted = (e + e_low) + 12582912.0f;                                                                             \
+    F part = e - (shifted - 12582912.0f);                                                                              \
+    F r = part + e_low;                                                                                                \
+    F r_up = math_upper(r);                                                                                            \
+    F t_up = r_up * 6.93115234375e-01f;                                                                                \
+    F t_low = ((part - r_up) + e_low) * 6.931471806e-01f + r_up * 3.194618495e-05f;                                    \
+    F t = t_up + t_low;                                                                                                \
+    F p = t_up + (t * t * math_exp_rest(t) + t_low) + 1.0f;                                                            \
+    p = math_scale(p, AS_I(shifted));                                                                                  \
+    /* 0, infinities, 1, negative bases, NaN */                                                                        \
+    F ends = MATH_SELECT(F, (a == 0.0f && y < 0.0f) || (a > 1.0f && y > 0.0f), INFINITY, 0.0f);                        \
+    p = MATH_SELECT(F, a == 0.0f || a == INFINITY, ends, p);                                                           \
+    F whole = AS_F(AS_I(y) & 0x7fffffff);                                                                              \
+    whole = MATH_SELECT(F, whole < 16777216.0f, whole, 16777216.0f);                                                   \
+    I number = TO_I(whole);                                                                                            \
+    F odd = MATH_SELECT(F, TO_F(number) == whole && (number & 1) == 1, -p, p);                                         \
+    F negative = MATH_SELECT(F, TO_F(number) == whole || a == 0.0f || a == INFINITY, odd, NAN);                        \
+    p = MATH_SELECT(F, AS_I(x) < 0, negative, p);                                                                      \
+    p = MATH_SELECT(F, x == -1.0f && whole == 16777216.0f, 1.0f, p);                                                   \
+    p = MATH_SELECT(F, x != x || y != y, x + y, p);                                                                    \
+    return MATH_SELECT(F, y == 0.0f || x == 1.0f, 1.0f, p);                                                            \
+  }                                                                                                                    \
   /* sine and cosine of x = n pi/2 + r: pi/2 in parts of 11, 11 and 24 bits, exact products for n < 2^13 */            \
   INLINE I math_sincos(F x, F *s, F *c) {                                                                              \
     F shifted = x * 6.366197724e-01f + 12582912.0f;                                                                    \
@@ -170,7 +230,7 @@
     F y = MATH_SELECT(F, (quadrant & 1) == 1, c, s);                                                                   \
     y = AS_F(AS_I(y) ^ ((quadrant & 2) << 30));                                                                        \
     y = MATH_SELECT(F, x == 0.0f, x, y);                                                                               \
-    if (ANY(!(x < 10000.0f && x > -10000.0f))) y = MATH_SELECT(F, x < 10000.0f && x > -10000.0f, y, sin(x));           \
+    if (math_any(!(x < 10000.0f && x > -10000.0f))) y = MATH_SELECT(F, x < 10000.0f && x > -10000.0f, y, sin(x));      \
     return y;                                                                                                          \
   }                                                                                                                    \
   INLINE F m_cos(F x) {                                                                                                \
@@ -178,7 +238,7 @@
     I quadrant = math_sincos(x, &s, &c);                                                                               \
     F y = MATH_SELECT(F, (quadrant & 1) == 1, s, c);                                                                   \
     y = AS_F(AS_I(y) ^ (((quadrant + 1) & 2) << 30));                                                                  \
-    if (ANY(!(x < 10000.0f && x > -10000.0f))) y = MATH_SELECT(F, x < 10000.0f && x > -10000.0f, y, cos(x));           \
+    if (math_any(!(x < 10000.0f && x > -10000.0f))) y = MATH_SELECT(F, x < 10000.0f && x > -10000.0f, y, cos(x));      \
     return y;                                                                                                          \
   }                                                                                                                    \
   INLINE F m_tan(F x) {                                                                                                \
@@ -186,7 +246,7 @@
     I quadrant = math_sincos(x, &s, &c);                                                                               \
     F y = MATH_SELECT(F, (quadrant & 1) == 1, -c, s) / MATH_SELECT(F, (quadrant & 1) == 1, s, c);                      \
     y = MATH_SELECT(F, x == 0.0f, x, y);                                                                               \
-    if (ANY(!(x < 10000.0f && x > -10000.0f))) y = MATH_SELECT(F, x < 10000.0f && x > -10000.0f, y, tan(x));           \
+    if (math_any(!(x < 10000.0f && x > -10000.0f))) y = MATH_SELECT(F, x < 10000.0f && x > -10000.0f, y, tan(x));      \
     return y;                                                                                                          \
   }                                                                                                                    \
   INLINE F m_tanh(F x) {                                                                                               \
@@ -283,11 +343,15 @@
   }
 
 #define MATH_SCALAR_TO_FLOAT(v) ((float)(v))
-#define MATH_SCALAR_ANY(v) (v)
+#define MATH_SCALAR_TO_INT(v) ((int)(v))
 #define MATH_TO_FLOAT2(v) CONVERT(float2, v)
+#define MATH_TO_INT2(v) CONVERT(int2, v)
 #define MATH_TO_FLOAT4(v) CONVERT(float4, v)
+#define MATH_TO_INT4(v) CONVERT(int4, v)
 #define MATH_TO_FLOAT8(v) CONVERT(float8, v)
+#define MATH_TO_INT8(v) CONVERT(int8, v)
 #define MATH_TO_FLOAT16(v) CONVERT(float16, v)
+#define MATH_TO_INT16(v) CONVERT(int16, v)
 
 MATH_RARE(float)
 MATH_RARE(float2)
@@ -301,11 +365,11 @@ MATH_BUILTINS(float4)
 MATH_BUILTINS(float8)
 MATH_BUILTINS(float16)
 #else
-MATH_FLOAT(float, int, MATH_SCALAR_TO_FLOAT, as_float, as_int, MATH_SCALAR_ANY)
-MATH_FLOAT(float2, int2, MATH_TO_FLOAT2, as_float2, as_int2, any)
-MATH_FLOAT(float4, int4, MATH_TO_FLOAT4, as_float4, as_int4, any)
-MATH_FLOAT(float8, int8, MATH_TO_FLOAT8, as_float8, as_int8, any)
-MATH_FLOAT(float16, int16, MATH_TO_FLOAT16, as_float16, as_int16, any)
+MATH_FLOAT(float, int, MATH_SCALAR_TO_FLOAT, MATH_SCALAR_TO_INT, as_float, as_int)
+MATH_FLOAT(float2, int2, MATH_TO_FLOAT2, MATH_TO_INT2, as_float2, as_int2)
+MATH_FLOAT(float4, int4, MATH_TO_FLOAT4, MATH_TO_INT4, as_float4, as_int4)
+MATH_FLOAT(float8, int8, MATH_TO_FLOAT8, MATH_TO_INT8, as_float8, as_int8)
+MATH_FLOAT(float16, int16, MATH_TO_FLOAT16, MATH_TO_INT16, as_float16, as_int16)
 #endif
 MATH_ERFINV(float)
 MATH_ERFINV(float2)

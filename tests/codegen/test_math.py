@@ -136,6 +136,38 @@ def test_odd_functions_keep_the_sign_of_zero(device, name):
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_powers(device):
+    """Wide ranges, whole powers of whole numbers exactly, and every pair of special values."""
+    text, width = "m_pow({0}, {1})", 16
+    pairs = []
+    for low, high, most in ((1e-30, 1e30, 1.2), (0.5, 2, 80), (0.99, 1.01, 5000), (1e-3, 1e3, 8), (1e-44, 1e-38, 0.9)):
+        pairs.append((np.exp(rng.uniform(np.log(low), np.log(high), 4096)), rng.uniform(-most, most, 4096)))
+    x, y = (np.concatenate(column).astype(np.float32) for column in zip(*pairs))
+    wanted = x.astype(np.float64) ** y
+    assert _errors(_apply(device, text, width, ("math",), x, y), wanted).max() <= 4e-7
+    assert _errors(_apply(device, text, 1, ("math",), x[::16].copy(), y[::16].copy()), wanted[::16]).max() <= 4e-7
+    bases, exponents = (a.ravel().astype(np.float32) for a in np.meshgrid(np.arange(-96, 96), np.arange(0, 8)))
+    whole = bases.astype(np.float64) ** exponents
+    small = np.abs(whole) < 1 << 24
+    assert np.array_equal(_apply(device, text, width, ("math",), bases, exponents)[small], whole[small])
+    ends = np.concatenate(
+        [
+            SPECIAL,
+            np.array([0.5, -0.5, 2, 3, -3, 2.5, -2.5, 1e9, 16777216, 33554434, -16777215, 2], np.float32),
+            np.float32([0.9999999, 1.0000001, -0.9999999, 1e30]),
+        ]
+    )
+    x, y = (np.ascontiguousarray(a.ravel()) for a in np.meshgrid(ends, ends))
+    got = _apply(device, text, width, ("math",), x, y)
+    with np.errstate(all="ignore"):
+        wanted = (x.astype(np.float64) ** y).astype(np.float32)
+    tiny = (np.abs(wanted) < 1.2e-38) & (np.abs(got) < 1.3e-38)
+    same = (tiny | np.isclose(got, wanted, rtol=1e-6, atol=0)) & (np.signbit(got) == np.signbit(wanted))
+    same |= np.isnan(got) & np.isnan(wanted)
+    assert same.all(), list(zip(x[~same], y[~same], got[~same], wanted[~same]))[:8]
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
 def test_sine_of_large_arguments(device):
     x = _spread(1e4, 1e30, 512).astype(np.float32)
     got = _apply(device, "m_sin({0})", 8, ("math",), x)
