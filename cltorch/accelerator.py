@@ -9,6 +9,8 @@ True
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from . import engine, runtime
@@ -51,6 +53,16 @@ def set_device_index(device: Any) -> None:
 set_device_idx = set_device_index
 
 
+@contextlib.contextmanager
+def device_index(device: int | None) -> Iterator[None]:
+    """Within it, device number `device` is the default one; None changes nothing."""
+    if device is None:
+        yield
+        return
+    with Device(device):
+        yield
+
+
 def device_name(device: Any = None) -> str:
     """The device's name as its driver gives it."""
     return storage_device(device).name
@@ -62,7 +74,20 @@ def synchronize(device: Any = None) -> None:
 
 
 class Event(runtime.Event):
-    """A point in a stream; what was recorded before it is run first."""
+    """A point in a stream; what was recorded before it is run first.
+
+    Args:
+        enable_timing: the point has a time, for `elapsed_time`.
+        blocking: taken as PyTorch's, of no effect: waits do not burn processor time for long.
+        interprocess: taken as PyTorch's; must be False.
+
+    **Raises** ValueError: `interprocess` is set.
+    """
+
+    def __init__(self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False):
+        if interprocess:
+            raise ValueError("Event: interprocess: got True, wanted False: OpenCL events stay in their process")
+        super().__init__(enable_timing)
 
     def record(self, stream: Any = None) -> None:
         """Mark the point that `stream` (default: the current one of the default device) has reached."""
@@ -88,6 +113,7 @@ class Stream:
 
     @property
     def device(self) -> Device:
+        """Where it runs."""
         return name_of(self._stream.device)
 
     def __enter__(self) -> Stream:
@@ -182,6 +208,13 @@ def reset_peak_memory_stats(device: Any = None) -> None:
     storage_device(device).pool.reset_peak()
 
 
+def get_memory_info(device: Any = None) -> tuple[int, int]:
+    """(free, total) bytes of the device, as far as the pool knows."""
+    found = storage_device(device)
+    total = found.target.global_memory
+    return max(total - found.pool.statistics()["reserved_bytes.all.current"], 0), total
+
+
 def empty_cache() -> None:
     """Give unused memory back to the drivers."""
     for device in runtime.devices():
@@ -191,7 +224,26 @@ def empty_cache() -> None:
 
 
 __all__ = [
-    "Event", "Stream", "current_accelerator", "current_device_index", "current_stream", "device_count", "device_name", "empty_cache",
-    "is_available", "max_memory_allocated", "max_memory_reserved", "memory_allocated", "memory_reserved", "memory_stats",
-    "reset_peak_memory_stats", "set_device_index", "set_stream", "synchronize",
+    "Event",
+    "Stream",
+    "current_accelerator",
+    "current_device_idx",
+    "current_device_index",
+    "current_stream",
+    "device_count",
+    "device_index",
+    "device_name",
+    "empty_cache",
+    "get_memory_info",
+    "is_available",
+    "max_memory_allocated",
+    "max_memory_reserved",
+    "memory_allocated",
+    "memory_reserved",
+    "memory_stats",
+    "reset_peak_memory_stats",
+    "set_device_idx",
+    "set_device_index",
+    "set_stream",
+    "synchronize",
 ]

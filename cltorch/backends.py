@@ -1,4 +1,4 @@
-"""`torch.backends`: switches that PyTorch programs set. Those that mean nothing on OpenCL are accepted and have no effect.
+"""`torch.backends`: switches that PyTorch programs set. Those that mean nothing on OpenCL have no effect.
 
 Floor 7.
 """
@@ -18,9 +18,11 @@ class _Backend:
         self._available = available
 
     def is_available(self) -> bool:
+        """Whether work can run on it."""
         return self._available
 
     def is_built(self) -> bool:
+        """Whether the package has it."""
         return self._available
 
 
@@ -28,6 +30,7 @@ class _OpenCL:
     """The one backend there is."""
 
     def is_available(self) -> bool:
+        """Whether there is an OpenCL device."""
         return bool(runtime.devices())
 
 

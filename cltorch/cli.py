@@ -9,19 +9,18 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from . import launcher, runtime
 from .errors import DeviceError
 from .version import __version__
 
 
-def _gibibytes(nbytes: float) -> str:
-    return f"{nbytes / 2**30:.1f} GiB"
-
-
 def _features(device: runtime.Device) -> str:
     target = device.target
-    found = [name for name, there in (("fp64", target.fp64), ("fp16", target.fp16), ("unified", target.unified_memory)) if there]
+    known = {"fp64": target.fp64, "fp16": target.fp16, "unified": target.unified_memory}
+    found = [name for name, there in known.items() if there]
     if target.sub_group:
         found.append(f"sub-group {target.sub_group}")
     if target.matrix:
@@ -29,39 +28,54 @@ def _features(device: runtime.Device) -> str:
     return " ".join([*found, f"vector {target.vector_width}", f"local {target.local_memory // 1024} KiB"])
 
 
+def _facts(device: runtime.Device, measure: bool) -> dict[str, Any]:
+    """What the table and the JSON tell of a device; speeds are None where not measured or where the device fails."""
+    peak = None
+    if measure:
+        try:
+            peak = device.peak
+        except DeviceError as error:
+            print(f"cltorch: {device.spec} could not be measured: {error}", file=sys.stderr)
+    return {
+        "device": device.spec,
+        "type": device.type,
+        "name": device.name,
+        "vendor": device.vendor,
+        "driver": device.target.driver,
+        "units": device.target.compute_units,
+        "memory": device.target.global_memory,
+        "GFLOPS": round(peak.gflops, 1) if peak else None,
+        "GB/s": round(peak.bandwidth, 1) if peak else None,
+        "features": _features(device),
+    }
+
+
+def _cells(facts: dict[str, Any]) -> dict[str, str]:
+    cells = {name: "-" if value is None else str(value) for name, value in facts.items()}
+    return cells | {"memory": f"{facts['memory'] / 2**30:.1f} GiB"}
+
+
 def devices(arguments: argparse.Namespace) -> int:
-    """Print a table of all devices, with measured speed unless `--fast`."""
-    found = runtime.devices()
-    if not found:
-        runtime.get_device(None)  # raises the paragraph that says what to install
-    rows = []
-    for device in found:
-        peak = None if arguments.fast else device.peak
-        rows.append({
-            "device": f"cl:{device.index}",
-            "type": device.type,
-            "name": device.name,
-            "vendor": device.vendor,
-            "driver": device.target.driver,
-            "units": device.target.compute_units,
-            "memory": _gibibytes(device.target.global_memory),
-            "GFLOPS": f"{peak.gflops:.0f}" if peak else "-",
-            "GB/s": f"{peak.bandwidth:.1f}" if peak else "-",
-            "features": _features(device),
-        })
+    """Print a table of all devices, with measured speed unless `--fast`.
+
+    Raises:
+        DeviceError: there is none; the text says what was tried and what to install.
+    """
+    default = runtime.get_device(None)
+    found = [_facts(device, not arguments.fast) for device in runtime.devices()]
     if arguments.json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps(found, indent=1))
         return 0
-    columns = list(rows[0])
-    widths = [max(len(c), *(len(str(r[c])) for r in rows)) for c in columns]
-    print("  ".join(c.ljust(w) for c, w in zip(columns, widths)).rstrip())
-    for row in rows:
-        print("  ".join(str(row[c]).ljust(w) for c, w in zip(columns, widths)).rstrip())
-    print(f"\ndefault: cl:{runtime.get_device(None).index} (CLTORCH_DEVICE chooses another)")
+    rows = [_cells(facts) for facts in found]
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]} if rows else {}
+    for row in [{name: name for name in widths}, *rows]:
+        print("  ".join(row[name].ljust(width) for name, width in widths.items()).rstrip())
+    print(f"\ndefault: {default.spec} (CLTORCH_DEVICE chooses another)")
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
     top = argparse.ArgumentParser(prog="cltorch", description="Deep learning on any OpenCL device.")
     top.add_argument("--version", action="version", version=f"cltorch {__version__}")
     commands = top.add_subparsers(dest="command", required=True)
@@ -75,14 +89,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Entry point of the `cltorch` command."""
+    """Entry point of the `cltorch` command: the exit status."""
     arguments = parser().parse_args(given)
+    if arguments.command == "run":
+        if not Path(arguments.script).is_file():
+            print(f"cltorch run: script: got {arguments.script!r}, wanted the path of a Python file", file=sys.stderr)
+            return 2
+        return launcher.run(arguments.script, arguments.arguments)
     try:
-        if arguments.command == "devices":
-            return devices(arguments)
-        launcher.run(arguments.script, arguments.arguments)
-        return 0
-    except (DeviceError, FileNotFoundError) as error:
+        return devices(arguments)
+    except (DeviceError, RuntimeError) as error:  # no device, or CLTORCH_DEVICE names none
         print(f"cltorch: {error}", file=sys.stderr)
         return 1
 
