@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import math
 import platform
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import cltorch
 
-from . import cases, cold, host, timing
+from . import cases, cold, host, timing, tinygrad_peer
 
 
 def commit() -> str:
@@ -33,12 +34,26 @@ def line(name: str, ours: timing.Timed, peer: timing.Timed | None) -> str:
     return f"{shown} {peer.median * 1e6:11.1f} ({peer.low * 1e6:.0f}..{peer.high * 1e6:.0f})".ljust(106) + f" {peer.median / ours.median:6.2f}x"
 
 
+def start_tinygrad(given: argparse.Namespace) -> tinygrad_peer.Peer | None:
+    """tinygrad's CNN step, if tinygrad is there and wanted (its first steps compile for a minute or two)."""
+    if given.skip_tinygrad or importlib.util.find_spec("tinygrad") is None:
+        return None
+    print("starting tinygrad (its first steps take a minute or two) …", flush=True)
+    cltorch.accelerator.device_count()  # discovery sets OCL_ICD_VENDORS, so that tinygrad sees the same drivers
+    try:
+        return tinygrad_peer.Peer(4)
+    except RuntimeError as error:
+        print(f"tinygrad does not run here: {error}")
+        return None
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="regular expression on names")
     parser.add_argument("--device", action="append", help="cl:0, …; default: all CPU devices")
     parser.add_argument("--seconds", type=float, default=2.0, help="per case and side")
     parser.add_argument("--threads", type=int, default=2, help="PyTorch's threads")
+    parser.add_argument("--skip-tinygrad", action="store_true", help="leave out tinygrad")
     parser.add_argument("--skip-cold", action="store_true", help="leave out cold start and memory")
     parser.add_argument("--json", default="benchmarks/results/latest.json")
     given = parser.parse_args()
@@ -52,6 +67,7 @@ def main() -> int:
     devices = given.device or [f"cl:{i}" for i in range(cltorch.accelerator.device_count())]
     results: dict = {"commit": commit(), "machine": platform.processor() or platform.machine(), "devices": {}}
     wanted = {n: c for n, c in {**cases.MODELS, **cases.OPERATIONS}.items() if re.search(given.only, n)}
+    tinygrad = start_tinygrad(given) if re.search(given.only, "CNN step b4") else None
     for device in devices:
         cltorch.set_default_device(device)
         label = f"{device}: {cltorch.accelerator.device_name()}"
@@ -62,6 +78,9 @@ def main() -> int:
             sides = {"cltorch": case(cltorch)}
             if torch is not None:
                 sides["torch"] = case(torch)
+            other = tinygrad if name == "CNN step b4" else None
+            if other is not None:
+                sides["tinygrad"] = other
             found = timing.interleave(sides, given.seconds)
             ours, peer = found["cltorch"], found.get("torch")
             rows[name] = {side: vars(timed) for side, timed in found.items()}
@@ -69,6 +88,10 @@ def main() -> int:
                 rows[name]["ratio"] = peer.median / ours.median
                 ratios.append(rows[name]["ratio"])
             print(line(name, ours, peer), flush=True)
+            if other is not None:
+                theirs = found["tinygrad"]
+                print(f"  tinygrad (DEV=CL): {theirs.median * 1e6:.0f} us, {theirs.median / ours.median:.1f}x; its first steps took "
+                      f"{float(other.first):.0f} s", flush=True)
         if ratios:
             print(f"{'geometric mean':28} {math.exp(sum(map(math.log, ratios)) / len(ratios)):105.2f}x")
         if not given.only or re.search(given.only, "host"):
@@ -87,6 +110,8 @@ def main() -> int:
                 theirs = cold.run("torch", "resnet18", 16)
                 rows["memory"]["torch"] = theirs
                 print(f"PyTorch: peak of the process {theirs['rss'] / 2**20:.0f} MiB")
+    if tinygrad is not None:
+        tinygrad.close()
     path = Path(given.json)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1), encoding="utf-8")
