@@ -8,5 +8,16 @@ from .storage import Storage
 from .trace import Spec, make_spec, record, watch
 
 __all__ = [
-    "Spec", "Storage", "clear_plans", "flush", "host_only", "item", "make_spec", "read", "record", "synchronize", "watch", "write",
+    "Spec",
+    "Storage",
+    "clear_plans",
+    "flush",
+    "host_only",
+    "item",
+    "make_spec",
+    "read",
+    "record",
+    "synchronize",
+    "watch",
+    "write",
 ]

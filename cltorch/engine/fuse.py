@@ -2,14 +2,17 @@
 
 Floor 4. Pure: no driver, no memory. The rules:
 
-* Entries keep their program order. Entry `e` may join an earlier group G only if no group after G touches what `e` touches in a
+* Entries keep their program order. Entry `e` may join an earlier group G only if no group after G touches what `e`
+touches in a
   conflicting way (`earliest`), so moving `e` up to G changes nothing.
-* Within a group, values pass through registers: `e` may read what G wrote only if it reads each element where G wrote it (the same
+* Within a group, values pass through registers: `e` may read what G wrote only if it reads each element where G wrote
+it (the same
   canonical layout), or, in a row group, one value per row broadcast over the reduced dims.
 * What is written is stored only if somebody outside the group will look at it; dead entries never reach a group.
 
-Group kinds: 'point' (one iteration space), 'row' (pointwise and reductions over the same dims of one space: pure reductions,
-softmax, normalisations and their gradients), 'contract' (matmul or convolution with an epilogue), 'custom' (one entry).
+Group kinds: 'point' (one iteration space), 'row' (pointwise and reductions over the same dims of one space: pure
+reductions, softmax, normalisations and their gradients), 'contract' (matmul or convolution with an epilogue), 'custom'
+(one entry).
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from dataclasses import dataclass, field
 
 from ..codegen.program import Body, Epilogue, Instr, Reduce, RowProgram
 from ..dtypes import DType
-from ..ops.table import CONTRACTION, CUSTOM, POINTWISE, REDUCTION
+from ..ops.table import CONTRACTION, POINTWISE, REDUCTION
 from ..shapes import Layout, layout
 from ..target import Target
 from .trace import Spec
@@ -211,7 +214,9 @@ class Fuser:
                 known[key] = max(at, known.get(key, at))
             for slot, view in zip(entry.outs, entry.spec.outs):
                 known = self.accesses.setdefault(slot, {})
-                known.pop((view, False), None)  # whoever conflicts with that read conflicts with this write, which is no earlier
+                known.pop(
+                    (view, False), None
+                )  # whoever conflicts with that read conflicts with this write, which is no earlier
                 known[view, True] = at
         return self.groups
 
@@ -358,7 +363,9 @@ class Fuser:
         return None
 
     def _resolve(self, group: Group, slot: int, view: Layout, row: bool, dims: tuple[int, ...] | None):
-        """Where the value comes from: a Ref, (slot, layout, per row) to load, or None if it cannot be had in this group."""
+        """Where the value comes from: a Ref, (slot, layout, per row) to load, or None if it cannot be had in this
+        group.
+        """
         found: Ref | None = None
         for w in group.writes.get(slot, ()):
             if not overlap(w.layout, view):
@@ -385,7 +392,9 @@ class Fuser:
             for s, i in zip(head.ins, head.spec.tensors):
                 if s == slot and overlap(head.spec.ins[i], out):
                     return False
-        loads = [v for s, v, _ in group.inputs if s == slot] + [r[1] for r in refs if not isinstance(r[0], str) and r[0] == slot]
+        loads = [v for s, v, _ in group.inputs if s == slot] + [
+            r[1] for r in refs if not isinstance(r[0], str) and r[0] == slot
+        ]
         for view in loads:
             if overlap(view, out):
                 if group.kind == "row":
@@ -413,7 +422,9 @@ def _same_rows(written: Layout, view: Layout, dims: tuple[int, ...]) -> bool:
 
 
 def _with_dims(view: Layout, kept: tuple[int, ...], dims: tuple[int, ...], wanted: tuple[int, ...]) -> Layout:
-    """A per-row layout (reduced dims of size 1, or absent) with those dims present and as large as in `wanted`, stride 0."""
+    """A per-row layout (reduced dims of size 1, or absent) with those dims present and as large as in `wanted`, stride
+    0.
+    """
     if len(view.shape) == len(kept):
         stride = tuple(0 if d in dims else s for d, s in enumerate(view.stride))
     else:
@@ -451,8 +462,8 @@ def _expression(spec: Spec) -> str:
 class Fused:
     """A group ready for lowering: the program and which slots its inputs, numbers and outputs are.
 
-    `kind`: 'point' (program: Body), 'row' (RowProgram), 'contract' (Epilogue; `entry` the head), 'custom' (None; `entry`),
-    'multi' (a tuple of Body with equal instructions).
+    `kind`: 'point' (program: Body), 'row' (RowProgram), 'contract' (Epilogue; `entry` the head), 'custom' (None;
+        `entry`), 'multi' (a tuple of Body with equal instructions).
     """
 
     kind: str
@@ -483,7 +494,8 @@ def _needed_writes(groups: list[Group], kept: set[int]) -> list[set[tuple[int, t
         group = groups[at]
         for slot, writes in group.writes.items():
             for w in writes:
-                # an in-place op of a later group that covers only part of a slot leaves the rest to us: any later reader counts
+                # an in-place op of a later group that covers only part of a slot leaves the rest to us: any later
+                # reader counts
                 if slot in kept or slot in later:
                     needed[at].add((slot, canonical(w.layout)))
         for slot, views in group.reads.items():
@@ -499,9 +511,7 @@ def _finish(group: Group, needed: set[tuple[int, tuple]], target: Target) -> lis
         head = group.head
         assert head is not None
         return [Fused("custom", None, head.ins, head.numbers, head.outs, head, tuple(group.entries))]
-    stores = [
-        (slot, w) for slot, ws in group.writes.items() for w in ws if (slot, canonical(w.layout)) in needed
-    ]
+    stores = [(slot, w) for slot, ws in group.writes.items() for w in ws if (slot, canonical(w.layout)) in needed]
     if not stores:
         return []
     if group.kind == "row" and group.rows < 2 * target.compute_units and group.numel > SMALL:
@@ -575,8 +585,13 @@ def _merge(groups: list[Fused], target: Target) -> list[Fused]:
             bodies = tuple(g.program for g in run)
             merged.append(
                 Fused(
-                    "multi", bodies, tuple(s for g in run for s in g.ins), run[0].numbers,  # type: ignore[arg-type]
-                    tuple(s for g in run for s in g.outs), None, tuple(e for g in run for e in g.entries),
+                    "multi",
+                    bodies,
+                    tuple(s for g in run for s in g.ins),
+                    run[0].numbers,  # type: ignore[arg-type]
+                    tuple(s for g in run for s in g.outs),
+                    None,
+                    tuple(e for g in run for e in g.entries),
                 )
             )
         run.clear()
@@ -584,7 +599,10 @@ def _merge(groups: list[Fused], target: Target) -> list[Fused]:
     for group in groups:
         body = group.program
         joins = (
-            run and group.kind == "point" and isinstance(body, Body) and _mergeable(body)
+            run
+            and group.kind == "point"
+            and isinstance(body, Body)
+            and _mergeable(body)
             and _form(run[0]) == _form(group)
             and not any(set(group.outs) & (set(g.ins) | set(g.outs)) or set(g.outs) & set(group.ins) for g in run)
         )
@@ -601,7 +619,8 @@ def _merge(groups: list[Fused], target: Target) -> list[Fused]:
 def _mergeable(body: Body) -> bool:
     """Flat and contiguous, and its value does not depend on the position."""
     return (
-        all(v.contiguous for v in body.inputs) and all(v.contiguous for _, v in body.stores)
+        all(v.contiguous for v in body.inputs)
+        and all(v.contiguous for _, v in body.stores)
         and not any(i.expr == "index" for i in body.instrs)
     )
 
@@ -610,6 +629,10 @@ def _form(group: Fused) -> tuple:
     body = group.program
     assert isinstance(body, Body)
     return (
-        tuple(v.dtype for v in body.inputs), body.scalars, body.instrs,
-        tuple((v, w.dtype) for v, w in body.stores), body.aliases, group.numbers,
+        tuple(v.dtype for v in body.inputs),
+        body.scalars,
+        body.instrs,
+        tuple((v, w.dtype) for v, w in body.stores),
+        body.aliases,
+        group.numbers,
     )

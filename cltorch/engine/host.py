@@ -1,7 +1,8 @@
 """Running a trace on the host, entry by entry, with the NumPy references of the ops.
 
-Floor 4. Only data-loader workers do this (they must not touch OpenCL, and datasets like to compute a little): results agree with the
-device's up to rounding, speed is NumPy's. Ops whose record has no NumPy form raise NotImplementedError by name.
+Floor 4. Only data-loader workers do this (they must not touch OpenCL, and datasets like to compute a little): results
+agree with the device's up to rounding, speed is NumPy's. Ops whose record has no NumPy form raise NotImplementedError
+by name.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 _REDUCTIONS: dict[str, Any] = {
-    "sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "argmax": np.argmax, "argmin": np.argmin,
+    "sum": np.sum,
+    "prod": np.prod,
+    "max": np.max,
+    "min": np.min,
+    "argmax": np.argmax,
+    "argmin": np.argmin,
 }
 
 
@@ -35,7 +41,8 @@ def run(trace: Trace) -> None:
 
 
 def _memory(storage: Storage, view: Layout) -> np.ndarray:
-    """The view as an array over the storage's host memory (made, or copied from the device's shared memory, at need)."""
+    """The view as an array over the storage's host memory (made, or copied from the device's shared memory, at need).
+    """
     if storage.host is None or not storage.host.flags.writeable:
         raw = np.zeros(storage.nbytes, np.uint8)
         if storage.host is not None:
@@ -43,7 +50,9 @@ def _memory(storage: Storage, view: Layout) -> np.ndarray:
         elif storage.block is not None:
             shared = storage.block.host(np.uint8, storage.nbytes, 0)
             if shared is None:
-                raise RuntimeError("a data-loader worker cannot read a tensor that lies on a device: move it to the host first")
+                raise RuntimeError(
+                    "a data-loader worker cannot read a tensor that lies on a device: move it to the host first"
+                )
             raw[:] = shared
         storage.host, storage.block = raw, None
     size = view.dtype.itemsize
@@ -96,5 +105,3 @@ def _evaluate(entry: Entry, storages: list[Storage], numbers: list) -> None:
     if dtype.category != FLOAT and dtype.category != BOOL and found.dtype.kind == "f":
         found = np.trunc(found)
     out[...] = _narrow(found, dtype)
-
-

@@ -1,7 +1,8 @@
 """Planning: fused groups become bound launches, their temporaries places in one arena.
 
-Floor 4. A Plan is made once per trace signature; replay.py runs it. Everything that can be decided beforehand is: kernels are built in
-one program, arguments are bound, and only buffers that come from outside, the arena and run-time numbers are looked at again.
+Floor 4. A Plan is made once per trace signature; replay.py runs it. Everything that can be decided beforehand is:
+kernels are built in one program, arguments are bound, and only buffers that come from outside, the arena and run-time
+numbers are looked at again.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ def lower(group: Fused, target: Target) -> Lowered:
 
 
 def arrange(lives: Sequence[tuple[int, int, int]], alignment: int) -> tuple[list[int], int]:
-    """Offsets for blocks (nbytes, first use, last use) such that blocks alive together never overlap, and the total size.
+    """Offsets for blocks (nbytes, first use, last use) such that blocks alive together never overlap, and the total
+    size.
 
     Greedy by size: each block takes the lowest gap among those placed before it whose lives meet its own.
 

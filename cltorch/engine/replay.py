@@ -1,11 +1,12 @@
 """Running traces: find or make the plan, bind what changed, enqueue.
 
-Floor 4. A failed flush leaves the trace as it was: allocation and build faults happen before the first kernel is enqueued, so the
-tensors that asked too much can be dropped and the rest still runs.
+Floor 4. A failed flush leaves the trace as it was: allocation and build faults happen before the first kernel is
+enqueued, so the tensors that asked too much can be dropped and the rest still runs.
 """
 
 from __future__ import annotations
 
+import gc
 import struct
 import sys
 import time
@@ -46,10 +47,11 @@ def _run(trace: Trace) -> None:
         if settings.host_only:
             host.run(trace)
             return
+        if trace.failed:  # the last fault's traceback may still hold tensors that the user has dropped
+            gc.collect()
+        trace.failed = True
         device, storages, held = trace.device, trace.storages, _HELD
-        flags = bytes([
-            (sys.getrefcount(s) > held) + 2 * (s.block is not None or s.host is not None) for s in storages
-        ])
+        flags = bytes([(sys.getrefcount(s) > held) + 2 * (s.block is not None or s.host is not None) for s in storages])
         key = (device, tuple(trace.signature), flags)
         plan = _plans.get(key)
         if plan is None:
@@ -58,6 +60,7 @@ def _run(trace: Trace) -> None:
                 del _plans[next(iter(_plans))]
             _plans[key] = plan
         _replay(plan, device, storages, trace.numbers)
+        trace.failed = False
         trace.clear()
     if settings.eager:
         device.synchronize()
@@ -106,7 +109,9 @@ def _replay(plan: Plan, device: Device, storages: list[Storage], numbers: list) 
         for i, (slot, uses) in enumerate(plan.numbers):
             value = numbers[slot]
             known = seen[i]
-            if value is not known and (value != known or value == 0 or type(value) is not type(known)):  # 0.0 may be -0.0
+            if value is not known and (
+                value != known or value == 0 or type(value) is not type(known)
+            ):  # 0.0 may be -0.0
                 for use in uses:
                     use.launch.set_number(use.position, use.ctype, value)
                 seen[i] = value
@@ -181,9 +186,11 @@ def read(storage: Storage, view: Layout) -> np.ndarray:
     low, high = view.extent()
     flat = _elements(storage, low, high + 1, view)
     stride = tuple(s * dtype.itemsize for s in view.stride)
-    return np.ndarray(view.shape, dtype, flat[view.offset - low :].data, 0, stride).copy() if not (
-        view.contiguous
-    ) else flat[view.offset - low :][: view.numel].reshape(view.shape).copy()
+    return (
+        np.ndarray(view.shape, dtype, flat[view.offset - low :].data, 0, stride).copy()
+        if not (view.contiguous)
+        else flat[view.offset - low :][: view.numel].reshape(view.shape).copy()
+    )
 
 
 def item(storage: Storage, view: Layout) -> Any:
@@ -229,12 +236,11 @@ def write(storage: Storage, view: Layout, array: np.ndarray) -> None:
 
 
 def host_only() -> None:
-    """From now on this process (a data-loader worker) computes on the host, entry by entry, and never touches OpenCL."""
+    """From now on this process (a data-loader worker) computes on the host, entry by entry, and never touches OpenCL.
+    """
     settings.host_only = True
 
 
 def clear_plans() -> None:
     """Forget every plan (after settings or tuning changed)."""
     _plans.clear()
-
-

@@ -1,9 +1,10 @@
 """The trace: what was recorded and has not run yet.
 
-Floor 4. A trace is linear: program order is its meaning, and running the entries one by one is eager PyTorch. It is kept as one flat
-list, `signature`: for every entry its Spec, then the slots of its tensor operands, of its numbers and of its outputs. Storages and numbers
-are numbered by first appearance, so two steps of a training loop have equal signatures, and the list itself is the key of the plan.
-Numbers are told apart by identity, not by value: which operands share a number is part of the program, its value is not.
+Floor 4. A trace is linear: program order is its meaning, and running the entries one by one is eager PyTorch. It is
+kept as one flat list, `signature`: for every entry its Spec, then the slots of its tensor operands, of its numbers and
+of its outputs. Storages and numbers are numbered by first appearance, so two steps of a training loop have equal
+signatures, and the list itself is the key of the plan. Numbers are told apart by identity, not by value: which operands
+share a number is part of the program, its value is not.
 """
 
 from __future__ import annotations
@@ -67,13 +68,27 @@ def make_spec(op: Op, ins: tuple[Layout | DType, ...], outs: tuple[Layout, ...],
 class Trace:
     """The entries recorded for one device since the last flush."""
 
-    __slots__ = ("device", "epoch", "signature", "storages", "numbers", "number_slots", "lines", "entries", "nbytes", "lock")
+    __slots__ = (
+        "device",
+        "epoch",
+        "signature",
+        "storages",
+        "numbers",
+        "number_slots",
+        "lines",
+        "entries",
+        "nbytes",
+        "lock",
+        "failed",
+        "failed",
+    )
 
     _epochs = count()
 
     def __init__(self, device: Device):
         self.device = device
         self.lock = RLock()
+        self.failed = False  # the last attempt to run this trace raised
         self.clear()
 
     def clear(self) -> None:
@@ -87,7 +102,9 @@ class Trace:
         self.nbytes = 0
 
     def record(self, spec: Spec, ins: tuple[Storage, ...], outs: tuple[Storage, ...], numbers: tuple = ()) -> None:
-        """Append one entry. `ins` are the tensor operands' storages, `numbers` the values of the number operands, in order."""
+        """Append one entry. `ins` are the tensor operands' storages, `numbers` the values of the number operands, in
+        order.
+        """
         if spec.empty:
             return
         with self.lock:

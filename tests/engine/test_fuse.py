@@ -1,9 +1,14 @@
-"""The fuser against program order: random traces, run entry by entry and group by group with NumPy, leave the same memory."""
+"""The fuser against program order: random traces, run entry by entry and group by group with NumPy, leave the same
+memory.
+"""
 
 import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from cltorch import dtypes
 from cltorch.codegen.program import Body, Epilogue, Reduce, RowProgram
 from cltorch.engine.fuse import alive, entries_of, fuse, overlap
@@ -12,8 +17,6 @@ from cltorch.engine.trace import make_spec
 from cltorch.ops.table import CONTRACTION, CUSTOM, POINTWISE, REDUCTION, Op
 from cltorch.shapes import layout
 from cltorch.target import Target
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 F = dtypes.float32
 TARGET = Target(compute_units=1)
@@ -26,7 +29,10 @@ MAX = Op("amax", REDUCTION, reduce="max")
 MATMUL = Op("matmul", CONTRACTION, 2)
 ROLL = Op("roll_", CUSTOM, 1)  # in place: out += roll(input)
 EVALUATE = {
-    "{0} + {1}": lambda a, b: a + b, "{0} - {1}": lambda a, b: a - b, "{0}": lambda a: a, "{0} * {1}": lambda a, b: a * b,
+    "{0} + {1}": lambda a, b: a + b,
+    "{0} - {1}": lambda a, b: a - b,
+    "{0}": lambda a: a,
+    "{0} * {1}": lambda a, b: a * b,
 }
 
 
@@ -81,7 +87,9 @@ def run_group(memory, group, numbers):
     if group.kind == "multi":
         a = b = 0
         for body in group.program:
-            run_body(memory, body, group.ins[a : a + len(body.inputs)], group.outs[b : b + len(body.stores)], given_numbers)
+            run_body(
+                memory, body, group.ins[a : a + len(body.inputs)], group.outs[b : b + len(body.stores)], given_numbers
+            )
             a, b = a + len(body.inputs), b + len(body.stores)
         return
     start, ins = None, group.ins
@@ -104,9 +112,21 @@ def run_body(memory, program, ins, outs, numbers, start=None):
 
 
 SHAPE = (4, 6)
-VIEWS = [layout(F, SHAPE), layout(F, SHAPE, None, 24), layout(F, SHAPE, (1, 4)), layout(F, SHAPE, (12, 2), 1),
-         layout(F, SHAPE, (12, 1), 6), layout(F, SHAPE, (12, 1), 0)]
-READS = [*VIEWS, layout(F, SHAPE, (0, 1)), layout(F, SHAPE, (1, 0)), layout(F, SHAPE, (0, 0), 3), layout(F, SHAPE, (0, 1), 12)]
+VIEWS = [
+    layout(F, SHAPE),
+    layout(F, SHAPE, None, 24),
+    layout(F, SHAPE, (1, 4)),
+    layout(F, SHAPE, (12, 2), 1),
+    layout(F, SHAPE, (12, 1), 6),
+    layout(F, SHAPE, (12, 1), 0),
+]
+READS = [
+    *VIEWS,
+    layout(F, SHAPE, (0, 1)),
+    layout(F, SHAPE, (1, 0)),
+    layout(F, SHAPE, (0, 0), 3),
+    layout(F, SHAPE, (0, 1), 12),
+]
 ROWS = [layout(F, (4, 1)), layout(F, (4,)), layout(F, (1, 6)), layout(F, (6,)), layout(F, (4,), None, 20)]
 
 
@@ -118,8 +138,11 @@ def programs(draw):
     for _ in range(draw(st.integers(1, 14))):
         kind = draw(st.sampled_from("aaaassccrrmxk"))
         if kind == "a":
-            spec = make_spec(draw(st.sampled_from([ADD, SUB])), tuple(draw(st.sampled_from(READS)) for _ in "ab"),
-                             (draw(st.sampled_from(VIEWS)),))
+            spec = make_spec(
+                draw(st.sampled_from([ADD, SUB])),
+                tuple(draw(st.sampled_from(READS)) for _ in "ab"),
+                (draw(st.sampled_from(VIEWS)),),
+            )
             signature += [spec, draw(slot), draw(slot), draw(slot)]
         elif kind == "s":
             view = draw(st.sampled_from(VIEWS[:2]))
@@ -132,12 +155,24 @@ def programs(draw):
             ins = tuple(r if r.shape == row.shape else layout(F, row.shape, None, r.offset) for r in (row, other))
             signature += [make_spec(ADD, ins, (row,)), draw(slot), draw(slot), draw(slot)]
         elif kind in "rm":
-            dims, out = draw(st.sampled_from([((1,), ROWS[0]), ((1,), ROWS[1]), ((0,), ROWS[2]), ((0,), ROWS[3]),
-                                              ((0, 1), layout(F, ())), ((1,), ROWS[4])]))
+            dims, out = draw(
+                st.sampled_from(
+                    [
+                        ((1,), ROWS[0]),
+                        ((1,), ROWS[1]),
+                        ((0,), ROWS[2]),
+                        ((0,), ROWS[3]),
+                        ((0, 1), layout(F, ())),
+                        ((1,), ROWS[4]),
+                    ]
+                )
+            )
             op = SUM if kind == "r" else MAX
             signature += [make_spec(op, (draw(st.sampled_from(READS)),), (out,), (dims, True)), draw(slot), draw(slot)]
         elif kind == "x":
-            spec = make_spec(MATMUL, (layout(F, (4, 3)), layout(F, (3, 6), None, 12)), (draw(st.sampled_from(VIEWS[:2])),))
+            spec = make_spec(
+                MATMUL, (layout(F, (4, 3)), layout(F, (3, 6), None, 12)), (draw(st.sampled_from(VIEWS[:2])),)
+            )
             signature += [spec, draw(slot), draw(slot), draw(slot)]
         else:
             view = layout(F, (24,))
@@ -157,7 +192,9 @@ def test_fused_equals_program_order(program):
     signature, numbers, slots, kept, seed = program
     one, two = (Memory([64] * slots, seed) for _ in range(2))
     for entry in entries_of(signature):
-        if entry.spec.op.kind == POINTWISE:  # reads of other elements than it writes are undefined in one entry too: keep them apart
+        if (
+            entry.spec.op.kind == POINTWISE
+        ):  # reads of other elements than it writes are undefined in one entry too: keep them apart
             for s, i in zip(entry.ins, entry.spec.tensors):
                 view, out = entry.spec.ins[i], entry.spec.outs[0]
                 if s == entry.outs[0] and view is not out and overlap(view, out):
@@ -173,10 +210,20 @@ def test_fused_equals_program_order(program):
 def test_softmax_is_one_group():
     x, row, full = layout(F, (32, 10)), layout(F, (32, 1)), layout(F, (32, 10), (1, 0))
     signature = [
-        make_spec(MAX, (x,), (row,), ((1,), True)), 0, 1,
-        make_spec(SUB, (x, full), (x,)), 0, 1, 2,
-        make_spec(SUM, (x,), (row,), ((1,), True)), 2, 3,
-        make_spec(SUB, (x, full), (x,)), 2, 3, 4,
+        make_spec(MAX, (x,), (row,), ((1,), True)),
+        0,
+        1,
+        make_spec(SUB, (x, full), (x,)),
+        0,
+        1,
+        2,
+        make_spec(SUM, (x,), (row,), ((1,), True)),
+        2,
+        3,
+        make_spec(SUB, (x, full), (x,)),
+        2,
+        3,
+        4,
     ]
     (group,) = fuse(signature, {0, 4}, TARGET)
     assert group.kind == "row" and group.outs == (4,) and group.ins == (0,)
@@ -184,7 +231,19 @@ def test_softmax_is_one_group():
 
 def test_pointwise_chain_with_two_results_is_one_group():
     x = layout(F, (8, 8))
-    signature = [make_spec(ADD, (x, x), (x,)), 0, 1, 2, make_spec(SUB, (x, x), (x,)), 2, 1, 3, make_spec(COPY, (x,), (x,)), 3, 4]
+    signature = [
+        make_spec(ADD, (x, x), (x,)),
+        0,
+        1,
+        2,
+        make_spec(SUB, (x, x), (x,)),
+        2,
+        1,
+        3,
+        make_spec(COPY, (x,), (x,)),
+        3,
+        4,
+    ]
     (group,) = fuse(signature, {2, 4}, TARGET)
     assert group.kind == "point" and sorted(group.outs) == [2, 4]
 
@@ -192,9 +251,18 @@ def test_pointwise_chain_with_two_results_is_one_group():
 def test_bias_and_activation_join_the_matmul():
     out, bias = layout(F, (4, 6)), layout(F, (4, 6), (0, 1))
     signature = [
-        make_spec(MATMUL, (layout(F, (4, 3)), layout(F, (3, 6))), (out,)), 0, 1, 2,
-        make_spec(ADD, (out, bias), (out,)), 2, 3, 4,
-        make_spec(SCALE, (out, F), (out,)), 4, 0, 5,
+        make_spec(MATMUL, (layout(F, (4, 3)), layout(F, (3, 6))), (out,)),
+        0,
+        1,
+        2,
+        make_spec(ADD, (out, bias), (out,)),
+        2,
+        3,
+        4,
+        make_spec(SCALE, (out, F), (out,)),
+        4,
+        0,
+        5,
     ]
     (group,) = fuse(signature, {5}, TARGET)
     assert group.kind == "contract" and group.outs == (5,) and group.ins == (0, 1, 3)
@@ -205,8 +273,20 @@ def test_optimizer_updates_become_one_launch():
     for k, shape in enumerate([(6, 3, 5, 5), (6,), (16, 6, 5, 5), (120, 400)]):
         x = layout(F, shape)
         p, g, m = 3 * k, 3 * k + 1, 3 * k + 2
-        signature += [make_spec(SCALE, (x, F), (x,)), m, 0, m, make_spec(ADD, (x, x), (x,)), m, g, m,
-                      make_spec(ADD, (x, x), (x,)), p, m, p]
+        signature += [
+            make_spec(SCALE, (x, F), (x,)),
+            m,
+            0,
+            m,
+            make_spec(ADD, (x, x), (x,)),
+            m,
+            g,
+            m,
+            make_spec(ADD, (x, x), (x,)),
+            p,
+            m,
+            p,
+        ]
     groups = fuse(signature, set(range(12)), TARGET)
     assert [g.kind for g in groups] == ["multi"] and len(groups[0].program) == 4
 
@@ -218,7 +298,10 @@ def test_dead_entries_are_dropped():
     assert fuse(signature, set(), TARGET) == []
 
 
-@given(st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 9), st.integers(0, 4)), max_size=25), st.sampled_from([1, 64, 512]))
+@given(
+    st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 9), st.integers(0, 4)), max_size=25),
+    st.sampled_from([1, 64, 512]),
+)
 def test_arena_places_never_collide(blocks, alignment):
     lives = [(n, first, first + length) for n, first, length in blocks]
     offsets, total = arrange(lives, alignment)
@@ -228,13 +311,16 @@ def test_arena_places_never_collide(blocks, alignment):
     assert all(o % alignment == 0 and o + n <= total for o, (n, _, _) in zip(offsets, lives) if n)
 
 
-@pytest.mark.parametrize("a, b, expected", [
-    (layout(F, (4, 3), (6, 1)), layout(F, (4, 3), (6, 1), 3), False),  # halves side by side
-    (layout(F, (4, 3), (6, 1)), layout(F, (4, 4), (6, 1), 2), True),
-    (layout(F, (8,)), layout(F, (8,), None, 8), False),
-    (layout(F, (8,)), layout(F, (8,), None, 7), True),
-    (layout(F, (4,), (2,)), layout(F, (4,), (2,), 1), True),  # even and odd: not recognised, allowed
-    (layout(F, (0,)), layout(F, (8,)), False),
-])
+@pytest.mark.parametrize(
+    "a, b, expected",
+    [
+        (layout(F, (4, 3), (6, 1)), layout(F, (4, 3), (6, 1), 3), False),  # halves side by side
+        (layout(F, (4, 3), (6, 1)), layout(F, (4, 4), (6, 1), 2), True),
+        (layout(F, (8,)), layout(F, (8,), None, 8), False),
+        (layout(F, (8,)), layout(F, (8,), None, 7), True),
+        (layout(F, (4,), (2,)), layout(F, (4,), (2,), 1), True),  # even and odd: not recognised, allowed
+        (layout(F, (0,)), layout(F, (8,)), False),
+    ],
+)
 def test_overlap(a, b, expected):
     assert overlap(a, b) is expected and overlap(b, a) is expected

@@ -1,19 +1,21 @@
-"""Random traces on every device: recorded, fused, planned and run, against NumPy in program order; and the plan cache, faults, host mode."""
+"""Random traces on every device: recorded, fused, planned and run, against NumPy in program order; and the plan cache,
+faults, host mode.
+"""
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from test_fuse import Memory, programs, run_entry
+
+import cltorch.ops.contraction
+import cltorch.ops.pointwise
+import cltorch.ops.reductions  # noqa: F401
 from cltorch import dtypes, engine, runtime
 from cltorch.engine import replay
 from cltorch.engine.fuse import entries_of, overlap
 from cltorch.errors import OutOfMemoryError
 from cltorch.ops.table import POINTWISE, TABLE
 from cltorch.shapes import layout
-from hypothesis import HealthCheck, given, settings
-from test_fuse import Memory, programs, run_entry
-
-import cltorch.ops.contraction  # noqa: F401
-import cltorch.ops.pointwise  # noqa: F401
-import cltorch.ops.reductions  # noqa: F401
 
 F = dtypes.float32
 DEVICES = runtime.devices()
@@ -51,7 +53,9 @@ def test_random_programs(device, eager):
         for entry in entries:
             run_entry(expected, entry, numbers)
             engine.record(
-                real(entry.spec), tuple(storages[s] for s in entry.ins), tuple(storages[s] for s in entry.outs),
+                real(entry.spec),
+                tuple(storages[s] for s in entry.ins),
+                tuple(storages[s] for s in entry.outs),
                 tuple(numbers[n] for n in entry.numbers),
             )
             if eager:
