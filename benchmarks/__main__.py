@@ -1,7 +1,7 @@
 """`python -m benchmarks`: a table of ratios against PyTorch (and tinygrad where installed), and the same as JSON.
 
-    python -m benchmarks                     # everything, on every CPU device
-    python -m benchmarks --only 'CNN' --device cl:0 --seconds 4
+python -m benchmarks                     # everything, on every CPU device
+python -m benchmarks --only 'CNN' --device cl:0 --seconds 4
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from . import cases, cold, host, timing, tinygrad_peer
 
 def commit() -> str:
     """The commit that is measured."""
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
+    )
     return done.stdout.strip() or "unknown"
 
 
@@ -31,7 +33,10 @@ def line(name: str, ours: timing.Timed, peer: timing.Timed | None) -> str:
     shown = f"{name:28} {ours.median * 1e6:11.1f} ({ours.low * 1e6:.0f}..{ours.high * 1e6:.0f})".ljust(66)
     if peer is None:
         return shown
-    return f"{shown} {peer.median * 1e6:11.1f} ({peer.low * 1e6:.0f}..{peer.high * 1e6:.0f})".ljust(106) + f" {peer.median / ours.median:6.2f}x"
+    return (
+        f"{shown} {peer.median * 1e6:11.1f} ({peer.low * 1e6:.0f}..{peer.high * 1e6:.0f})".ljust(106)
+        + f" {peer.median / ours.median:6.2f}x"
+    )
 
 
 def start_tinygrad(given: argparse.Namespace) -> tinygrad_peer.Peer | None:
@@ -90,8 +95,12 @@ def main() -> int:
             print(line(name, ours, peer), flush=True)
             if other is not None:
                 theirs = found["tinygrad"]
-                print(f"  tinygrad (DEV=CL): {theirs.median * 1e6:.0f} us, {theirs.median / ours.median:.1f}x; its first steps took "
-                      f"{float(other.first):.0f} s", flush=True)
+                print(
+                    f"  tinygrad (DEV=CL): {theirs.median * 1e6:.0f} us, {theirs.median / ours.median:.1f}x; "
+                    "its first steps took "
+                    f"{float(other.first):.0f} s",
+                    flush=True,
+                )
         if ratios:
             print(f"{'geometric mean':28} {math.exp(sum(map(math.log, ratios)) / len(ratios)):105.2f}x")
         if not given.only or re.search(given.only, "host"):
@@ -102,10 +111,16 @@ def main() -> int:
         if not given.skip_cold and (not given.only or re.search(given.only, "cold")):
             first, second = cold.cold_and_warm(device)
             rows["cold"], rows["warm"] = first, second
-            print(f"cold start: import {first['imported']:.2f} s, first CNN step after {first['first']:.2f} s; warm {second['first']:.2f} s")
+            print(
+                f"cold start: import {first['imported']:.2f} s, first CNN step after {first['first']:.2f} s; "
+                f"warm {second['first']:.2f} s"
+            )
             ours = cold.run("cltorch", "resnet18", 16, device)
             rows["memory"] = {"cltorch": ours}
-            print(f"ResNet-18 b16: peak of the pool {ours['pool'] / 2**20:.0f} MiB, of the process {ours['rss'] / 2**20:.0f} MiB")
+            print(
+                f"ResNet-18 b16: peak of the pool {ours['pool'] / 2**20:.0f} MiB, "
+                f"of the process {ours['rss'] / 2**20:.0f} MiB"
+            )
             if torch is not None:
                 theirs = cold.run("torch", "resnet18", 16)
                 rows["memory"]["torch"] = theirs

@@ -91,14 +91,18 @@ MODELS = {
 
 OPERATIONS = {
     "gelu(x*w+b)+r 2048^2": operation(pointwise_chain),
-    "add 2048^2": operation(lambda torch: (lambda a, b: lambda: a + b)(_tensor(torch, 2048, 2048), _tensor(torch, 2048, 2048))),
+    "add 2048^2": operation(
+        lambda torch: (lambda a, b: lambda: a + b)(_tensor(torch, 2048, 2048), _tensor(torch, 2048, 2048))
+    ),
     "softmax 2048^2": operation(lambda torch: (lambda a: lambda: torch.softmax(a, -1))(_tensor(torch, 2048, 2048))),
     "layer_norm 4096x384": operation(
         lambda torch: (lambda a: lambda: torch.nn.functional.layer_norm(a, (384,)))(_tensor(torch, 4096, 384))
     ),
     "sum 4M": operation(lambda torch: (lambda a: lambda: a.sum())(_tensor(torch, 1 << 22))),
     "sum dim 0 4096x1024": operation(lambda torch: (lambda a: lambda: a.sum(0))(_tensor(torch, 4096, 1024))),
-    "transpose copy 2048^2": operation(lambda torch: (lambda a: lambda: a.t().contiguous())(_tensor(torch, 2048, 2048))),
+    "transpose copy 2048^2": operation(
+        lambda torch: (lambda a: lambda: a.t().contiguous())(_tensor(torch, 2048, 2048))
+    ),
     "matmul 256": matmul(256, 256, 256),
     "matmul 512": matmul(512, 512, 512),
     "matmul 1024": matmul(1024, 1024, 1024),

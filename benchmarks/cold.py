@@ -24,18 +24,22 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for _ in range({steps}): step()
 pool = 0
 if {module!r} == 'cltorch': pool = torch.accelerator.max_memory_allocated()
-print(json.dumps(dict(imported=imported, first=first, rss=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, pool=pool)))
+rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps(dict(imported=imported, first=first, rss=rss, pool=pool)))
 """
 
 
 def run(module: str, model: str, batch: int, device: str = "", cache: str | None = None, steps: int = 3) -> dict:
-    """Seconds of import and of everything up to the first finished step, and peak memory in bytes, of a fresh process."""
+    """Seconds of import and of everything up to the first finished step, and peak memory in bytes, of a fresh process.
+    """
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     environment = dict(os.environ, PYTHONPATH=root, CLTORCH_DEVICE=device)
     if cache is not None:
         environment.update(CLTORCH_CACHE_DIR=cache, XDG_CACHE_HOME=cache, POCL_CACHE_DIR=os.path.join(cache, "pocl"))
         os.makedirs(os.path.join(cache, "pocl"), exist_ok=True)
-    text = CHILD.format(module=module, root=root, model=model, batch=batch, steps=steps, threads=2 if module == "torch" else 0)
+    text = CHILD.format(
+        module=module, root=root, model=model, batch=batch, steps=steps, threads=2 if module == "torch" else 0
+    )
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, timeout=900)
     if done.returncode:
@@ -49,5 +53,3 @@ def cold_and_warm(device: str, model: str = "cnn", batch: int = 4) -> tuple[dict
     """The first process with empty caches, and the second with what the first left."""
     with tempfile.TemporaryDirectory() as cache:
         return run("cltorch", model, batch, device, cache), run("cltorch", model, batch, device, cache)
-
-

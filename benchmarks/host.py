@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 
-def _best(call: Callable[[], Any], number: int, rounds: int = 25, between: Callable[[], Any] = lambda: None) -> tuple[float, float]:
+def _best(
+    call: Callable[[], Any], number: int, rounds: int = 25, between: Callable[[], Any] = lambda: None
+) -> tuple[float, float]:
     """(median, minimum) microseconds per call."""
     times = []
     for _ in range(rounds):
@@ -63,7 +65,10 @@ def measure(torch: Any) -> dict[str, tuple[float, float]]:
             found[f"flush of {n} launches, unchanged"] = (times[25], times[0])
     ten, fifty = found["flush of 10 launches, unchanged"], found["flush of 50 launches, unchanged"]
     found["per launch, replayed"] = ((fifty[0] - ten[0]) / 40, (fifty[1] - ten[1]) / 40)
-    found["flush without launches"] = (ten[0] - 10 * found["per launch, replayed"][0], ten[1] - 10 * found["per launch, replayed"][1])
+    found["flush without launches"] = (
+        ten[0] - 10 * found["per launch, replayed"][0],
+        ten[1] - 10 * found["per launch, replayed"][1],
+    )
     value = torch.ones(())
     found["item() of a finished tensor"] = _best(value.item, 100)
     assert device is not None

@@ -47,10 +47,24 @@ def resnet18(torch: Any) -> Any:
             out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
             return F.relu(out + (x if self.down is None else self.down(x)))
 
-    widths = [(64, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2), (512, 512, 1)]
+    widths = [
+        (64, 64, 1),
+        (64, 64, 1),
+        (64, 128, 2),
+        (128, 128, 1),
+        (128, 256, 2),
+        (256, 256, 1),
+        (256, 512, 2),
+        (512, 512, 1),
+    ]
     return nn.Sequential(
-        nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), *(Block(*w) for w in widths),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10),
+        nn.Conv2d(3, 64, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        *(Block(*w) for w in widths),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(512, 10),
     )
 
 
@@ -58,7 +72,9 @@ MODELS = {"cnn": cnn, "resnet18": resnet18}
 
 
 def training_step(torch: Any, name: str, batch: int) -> Any:
-    """A function that runs one step (forward, backward, SGD with momentum, `loss.item()`) on fixed data, and returns the loss."""
+    """A function that runs one step (forward, backward, SGD with momentum, `loss.item()`) on fixed data, and returns
+    the loss.
+    """
     import numpy as np
 
     torch.manual_seed(0)

@@ -17,7 +17,9 @@ class Timed:
     high: float
 
 
-def interleave(sides: dict[str, Callable[[], None]], seconds: float = 2.0, rounds: int = 15, warm: int = 3) -> dict[str, Timed]:
+def interleave(
+    sides: dict[str, Callable[[], None]], seconds: float = 2.0, rounds: int = 15, warm: int = 3
+) -> dict[str, Timed]:
     """Time functions in turn, A B A B …; each must wait for its own result.
 
     A round calls one side as often as fits into `seconds / rounds`, and counts the mean of these calls.

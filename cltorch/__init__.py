@@ -2,11 +2,11 @@
 
     import cltorch as torch
 
-Tensors are created on the best device there is (`torch.get_default_device()`); operations are recorded and run, fused, when a value is
-needed. Importing touches no driver.
+Tensors are created on the best device there is (`torch.get_default_device()`); operations are recorded and run, fused,
+when a value is needed. Importing touches no driver.
 """
 
-from . import autograd, dtypes, engine, functions
+from . import accelerator, autograd, backends, cuda, dtypes, engine, functions, nn, optim, placement, utils
 from .autograd import (
     enable_grad,
     inference_mode,
@@ -17,6 +17,7 @@ from .autograd import (
 )
 from .device import device, get_default_device, set_default_device
 from .dispatch import set_default_dtype
+from .dtypes import DType as dtype
 from .dtypes import (
     bfloat16,
     finfo,
@@ -31,7 +32,6 @@ from .dtypes import (
     int64,
     uint8,
 )
-from .dtypes import DType as dtype
 from .dtypes import bool_ as bool
 from .dtypes import float16 as half
 from .dtypes import float32 as float
@@ -41,14 +41,10 @@ from .dtypes import int32 as int
 from .dtypes import int64 as long
 from .errors import OutOfMemoryError
 from .formats import channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format
-from . import placement
+from .functions import *
+from .serialization import load, load_safetensors, save, save_safetensors
 from .tensor import Size, Tensor
 from .version import __version__
-
-from .functions import *  # noqa: E402
-
-from . import accelerator, backends, cuda, nn, optim, utils  # noqa: E402, I001
-from .serialization import load, load_safetensors, save, save_safetensors  # noqa: E402
 
 inf = __import__("math").inf
 nan = __import__("math").nan

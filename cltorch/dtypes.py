@@ -101,7 +101,8 @@ def get_default_dtype() -> DType:
 
 
 def set_default_dtype(dtype: DType) -> None:
-    """The dtype of Python floats and of integer-to-float ops. Raises TypeError for a dtype that is not floating point."""
+    """The dtype of Python floats and of integer-to-float ops. Raises TypeError for a dtype that is not floating point.
+    """
     global _default
     if not isinstance(dtype, DType) or dtype.category != FLOAT:
         raise TypeError(f"set_default_dtype: got {dtype}, wanted a floating point dtype")

@@ -14,7 +14,8 @@ ALIGNMENT = 64  # bytes: from here on a device that shares memory takes an array
 
 
 def is_pinned(self: Tensor, device: Any = None) -> bool:
-    """True if the tensor waits in aligned host memory, from which a device takes it without a copy of the driver's own."""
+    """True if the tensor waits in aligned host memory, from which a device takes it without a copy of the driver's own.
+    """
     host = self._storage.host
     return host is not None and host.ctypes.data % ALIGNMENT == 0
 

@@ -1,8 +1,8 @@
 """`save` and `load` in PyTorch's own zip format, so that checkpoints go both ways.
 
-Floor 7. A checkpoint is a zip of `data.pkl` (the object, with tensors as calls of `torch._utils._rebuild_tensor_v2` on numbered storages)
-and one raw file per storage. Writing goes to a temporary file that is renamed when complete. Reading uses an unpickler that knows
-tensors, containers and numbers and refuses everything else, unless `weights_only=False`.
+Floor 7. A checkpoint is a zip of `data.pkl` (the object, with tensors as calls of `torch._utils._rebuild_tensor_v2` on
+numbered storages) and one raw file per storage. Writing goes to a temporary file that is renamed when complete. Reading
+uses an unpickler that knows tensors, containers and numbers and refuses everything else, unless `weights_only=False`.
 
 Source: the layout of files written by PyTorch's `torch.save` since 1.6 (serialization notes in its documentation).
 """
@@ -35,8 +35,15 @@ ALIGNMENT = 64  # bytes, of each storage in the file, as PyTorch writes it
 PROTOCOL = 2
 
 _STORAGE_NAMES = {
-    "float32": "FloatStorage", "float64": "DoubleStorage", "float16": "HalfStorage", "bfloat16": "BFloat16Storage",
-    "int64": "LongStorage", "int32": "IntStorage", "int16": "ShortStorage", "int8": "CharStorage", "uint8": "ByteStorage",
+    "float32": "FloatStorage",
+    "float64": "DoubleStorage",
+    "float16": "HalfStorage",
+    "bfloat16": "BFloat16Storage",
+    "int64": "LongStorage",
+    "int32": "IntStorage",
+    "int16": "ShortStorage",
+    "int8": "CharStorage",
+    "uint8": "ByteStorage",
     "bool": "BoolStorage",
 }
 _STORAGE_DTYPES = {name: dtypes.by_name(dtype) for dtype, name in _STORAGE_NAMES.items()}
@@ -67,7 +74,9 @@ _STORAGE_TYPES = {d: _Global("torch", _STORAGE_NAMES[d.name]) for d in dtypes.AL
 
 
 class _Pickler(pickle._Pickler):  # type: ignore[name-defined,misc]
-    """Writes tensors, sizes, dtypes and devices as PyTorch does. (Python's own pickler class, because it lets names be chosen.)"""
+    """Writes tensors, sizes, dtypes and devices as PyTorch does. (Python's own pickler class, because it lets names be
+    chosen.)
+    """
 
     def __init__(self, file: IO[bytes]):
         super().__init__(file, PROTOCOL)
@@ -110,7 +119,14 @@ class _Pickler(pickle._Pickler):  # type: ignore[name-defined,misc]
             data = tensor.detach()
             return _REBUILD_PARAMETER, (data, tensor.requires_grad, OrderedDict())
         requires_grad = tensor.requires_grad and tensor.is_leaf
-        return _REBUILD_TENSOR, (reference, view.offset, tuple(view.shape), tuple(view.stride), requires_grad, OrderedDict())
+        return _REBUILD_TENSOR, (
+            reference,
+            view.offset,
+            tuple(view.shape),
+            tuple(view.stride),
+            requires_grad,
+            OrderedDict(),
+        )
 
 
 def _bytes_of(storage: Any) -> np.ndarray:
@@ -141,12 +157,15 @@ def _write_zip(obj: Any, file: IO[bytes], name: str) -> None:
         add("version", b"3\n")
 
 
-def save(obj: Any, f: str | os.PathLike | IO[bytes], pickle_module: Any = pickle, pickle_protocol: int = PROTOCOL) -> None:
+def save(
+    obj: Any, f: str | os.PathLike | IO[bytes], pickle_module: Any = pickle, pickle_protocol: int = PROTOCOL
+) -> None:
     """Write an object with its tensors as a file that `cltorch.load` and PyTorch's `torch.load` read.
 
     Args:
         obj: tensors, modules' and optimizers' state_dicts, containers, or anything that pickles.
-        f: a path, or a binary file open for writing. A path appears only when complete: a full disk leaves an older file as it was.
+        f: a path, or a binary file open for writing. A path appears only when complete: a full disk leaves an older
+            file as it was.
 
     Raises:
         OSError: the file cannot be written.
@@ -195,13 +214,21 @@ class _LoadedStorage:
 
 
 def _rebuild_tensor(
-    stored: _LoadedStorage, offset: int, size: Any, stride: Any, requires_grad: bool = False, hooks: Any = None, metadata: Any = None
+    stored: _LoadedStorage,
+    offset: int,
+    size: Any,
+    stride: Any,
+    requires_grad: bool = False,
+    hooks: Any = None,
+    metadata: Any = None,
 ) -> Tensor:
     reference, dtype = stored
     view = layout(dtype, tuple(size), tuple(stride), offset)
     low, high = view.extent()
     if low < 0 or (high + 1) * dtype.itemsize > reference.data.nbytes:
-        raise pickle.UnpicklingError(f"a tensor of shape {tuple(size)} reaches outside its storage of {reference.data.nbytes} bytes")
+        raise pickle.UnpicklingError(
+            f"a tensor of shape {tuple(size)} reaches outside its storage of {reference.data.nbytes} bytes"
+        )
     made = make(reference.storage, view)
     if requires_grad:
         made.requires_grad = True
@@ -228,7 +255,9 @@ _SAFE: dict[tuple[str, str], Any] = {
     ("builtins", "range"): range,
     ("__builtin__", "set"): set,
     ("__builtin__", "complex"): complex,
-    ("_codecs", "encode"): lambda text, encoding: text.encode(encoding) if encoding == "latin1" else _refuse("_codecs", "encode"),
+    ("_codecs", "encode"): lambda text, encoding: (
+        text.encode(encoding) if encoding == "latin1" else _refuse("_codecs", "encode")
+    ),
     **{("torch", d.name): d for d in dtypes.ALL},
     **{("torch", name): dtype for name, dtype in _STORAGE_DTYPES.items()},
 }
@@ -236,7 +265,8 @@ _SAFE: dict[tuple[str, str], Any] = {
 
 def _refuse(module: str, name: str) -> Any:
     raise pickle.UnpicklingError(
-        f"Weights only load failed: the file asks for {module}.{name}, which is not among the types that a checkpoint of weights needs. "
+        f"Weights only load failed: the file asks for {module}.{name}, which is not among the types that a "
+            "checkpoint of weights needs. "
         "Load it with weights_only=False only if you trust its source: that can run any code."
     )
 
@@ -273,16 +303,22 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load(
-    f: str | os.PathLike | IO[bytes], map_location: Any = None, pickle_module: Any = None, *, weights_only: bool = True, mmap: bool = False,
+    f: str | os.PathLike | IO[bytes],
+    map_location: Any = None,
+    pickle_module: Any = None,
+    *,
+    weights_only: bool = True,
+    mmap: bool = False,
     **pickle_load_args: Any,
 ) -> Any:
     """Read what `cltorch.save` or PyTorch's `torch.save` wrote.
 
     Args:
         f: a path, or a binary file open for reading (seekable).
-        map_location: device on which all tensors are put: a device or its name; a dict from saved to wanted names; a function of
-            (storage, saved name) is called and its result ignored. None: the default device.
-        weights_only: allow tensors, containers, numbers and strings only; a file that asks for more is refused and runs nothing.
+        map_location: device on which all tensors are put: a device or its name; a dict from saved to wanted names; a
+            function of (storage, saved name) is called and its result ignored. None: the default device.
+        weights_only: allow tensors, containers, numbers and strings only; a file that asks for more is refused and runs
+            nothing.
         mmap: read storages from a memory map of the file when they are needed, not now. Needs a path.
 
     Raises:
@@ -306,7 +342,8 @@ def _read_zip(file: IO[bytes], label: str, map_location: Any, weights_only: bool
         names = archive.namelist()
     except (zipfile.BadZipFile, ValueError, OSError) as error:
         raise RuntimeError(
-            f"load: {label}: not a checkpoint in zip format, or cut short ({error}). Files older than PyTorch 1.6 must be saved again."
+            f"load: {label}: not a checkpoint in zip format, or cut short ({error}). "
+            "Files older than PyTorch 1.6 must be saved again."
         ) from error
     pickles = [n for n in names if n.endswith("/data.pkl")]
     if len(pickles) != 1:
@@ -332,7 +369,9 @@ def _read_zip(file: IO[bytes], label: str, map_location: Any, weights_only: bool
             else:
                 data = np.frombuffer(bytearray(read(f"data/{key}")), np.uint8)
             if data.nbytes < nbytes:
-                raise RuntimeError(f"load: {label}: data/{key}: got {data.nbytes} bytes, wanted {nbytes}: the file is damaged")
+                raise RuntimeError(
+                    f"load: {label}: data/{key}: got {data.nbytes} bytes, wanted {nbytes}: the file is damaged"
+                )
             found = loaded[key] = _LoadedStorage(data, storage_device(_location(map_location, location)))
         return found
 
@@ -366,17 +405,29 @@ def _location(map_location: Any, saved: str) -> Any:
         return map_location
     if callable(map_location):
         return None
-    raise TypeError(f"load: map_location: got {type(map_location).__name__}, wanted a device, a name, a dict or a function")
+    raise TypeError(
+        f"load: map_location: got {type(map_location).__name__}, wanted a device, a name, a dict or a function"
+    )
 
 
 _SAFETENSORS_NAMES = {
-    "float32": "F32", "float64": "F64", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
-    "uint8": "U8", "bool": "BOOL",
+    "float32": "F32",
+    "float64": "F64",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "int8": "I8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "uint8": "U8",
+    "bool": "BOOL",
 }
 _SAFETENSORS_DTYPES = {name: dtypes.by_name(dtype) for dtype, name in _SAFETENSORS_NAMES.items()}
 
 
-def save_safetensors(tensors: dict[str, Tensor], filename: str | os.PathLike, metadata: dict[str, str] | None = None) -> None:
+def save_safetensors(
+    tensors: dict[str, Tensor], filename: str | os.PathLike, metadata: dict[str, str] | None = None
+) -> None:
     """Write named tensors in the safetensors format (contiguous copies; a path appears only when complete).
 
     Raises:
@@ -418,7 +469,10 @@ def load_safetensors(filename: str | os.PathLike, device: Any = None) -> dict[st
     for name, entry in entries:
         dtype = _SAFETENSORS_DTYPES.get(entry["dtype"])
         if dtype is None:
-            raise RuntimeError(f"load_safetensors: {filename}: {name}: got dtype {entry['dtype']}, wanted one of {', '.join(_SAFETENSORS_DTYPES)}")
+            raise RuntimeError(
+                f"load_safetensors: {filename}: {name}: got dtype {entry['dtype']}, "
+                f"wanted one of {', '.join(_SAFETENSORS_DTYPES)}"
+            )
         stored = _LoadedStorage(np.frombuffer(bytearray(entry["data"]), np.uint8), storage_device(device))
         found[name] = make(stored.storage, layout(dtype, tuple(entry["shape"])))
     return found

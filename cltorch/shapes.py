@@ -1,8 +1,8 @@
 """Shapes, strides and interned layouts.
 
 Floor 0. A `Layout` says how a view lies in its storage: dtype, shape, stride and offset, both in elements. Layouts are
-interned, so equal layouts are the same object: they compare by identity, serve as dictionary keys for nothing, and carry a
-memo of what was derived from them.
+interned, so equal layouts are the same object: they compare by identity, serve as dictionary keys for nothing, and
+carry a memo of what was derived from them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _numbers = count()
 class Layout:
     """dtype, shape, stride (elements), offset (elements); `contiguous` is C order, whatever the offset.
 
-    `memo` holds what other floors derive from the layout (views by their parameters), so that a training loop derives once.
-    `id` is a small integer, unique in the process. Make one with `layout()`.
+    `memo` holds what other floors derive from the layout (views by their parameters), so that a training loop derives
+    once. `id` is a small integer, unique in the process. Make one with `layout()`.
     """
 
     __slots__ = ("dtype", "shape", "stride", "offset", "numel", "contiguous", "id", "memo", "nbytes")
@@ -138,7 +138,8 @@ def wrap_dim(op: str, dim: int, ndim: int, argument: str = "dim") -> int:
         raise TypeError(f"{op}: {argument}: got {type(dim).__name__}, wanted int") from None
     if not ok:
         raise IndexError(
-            f"{op}: {argument}: Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got {dim})"
+            f"{op}: {argument}: Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], "
+            f"but got {dim})"
         )
     return dim + bound if dim < 0 else dim
 
@@ -167,8 +168,10 @@ def infer_size(op: str, shape: tuple[int, ...], numel: int) -> tuple[int, ...]:
         rest = prod(n for n in shape if n != -1)
         if rest == 0:
             if numel == 0:
-                raise RuntimeError(f"{op}: cannot reshape tensor of 0 elements into shape {list(shape)} because the "
-                                   "unspecified dimension size -1 can be any value and is ambiguous")
+                raise RuntimeError(
+                    f"{op}: cannot reshape tensor of 0 elements into shape {list(shape)} because the "
+                    "unspecified dimension size -1 can be any value and is ambiguous"
+                )
         if rest and numel % rest == 0:
             return tuple(numel // rest if n == -1 else n for n in shape)
     elif prod(shape) == numel:
@@ -193,7 +196,7 @@ def view_stride(shape: tuple[int, ...], stride: tuple[int, ...], new: tuple[int,
             runs.append((n, s))
     out = [0] * len(new)
     at = len(runs) - 1
-    left, step = (runs[at] if runs else (1, 1))
+    left, step = runs[at] if runs else (1, 1)
     for d in range(len(new) - 1, -1, -1):
         n = new[d]
         if n == 1:

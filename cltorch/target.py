@@ -1,6 +1,7 @@
 """Facts about a device that code generation may use.
 
-Floor 0. Code generation knows no driver: it asks a `Target`. runtime/ fills one in from what it measured; tests make their own.
+Floor 0. Code generation knows no driver: it asks a `Target`. runtime/ fills one in from what it measured; tests make
+their own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ class Target:
 
     Attributes:
         kind: 'cpu' or 'gpu': which class of kernel forms to render.
-        vendor: 'intel', 'pocl', 'rusticl', 'nvidia', 'amd', 'oclgrind', 'null', … (who wrote the driver, in lower case).
+        vendor: 'intel', 'pocl', 'rusticl', 'nvidia', 'amd', 'oclgrind', 'null', … (who wrote the driver, in lower
+            case).
         name: the device's name as the driver gives it.
         driver: the driver's version string.
         compute_units: OpenCL compute units (cores on a CPU).

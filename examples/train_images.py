@@ -13,12 +13,13 @@ import argparse
 import time
 from pathlib import Path
 
+from tqdm import tqdm
+
 import cltorch as torch
 import cltorch.nn as nn
 import cltorch.nn.functional as F
 import cltorch.vision as torchvision
 import cltorch.vision.transforms as transforms
-from tqdm import tqdm
 
 
 class CNN(nn.Module):
@@ -48,7 +49,9 @@ def make_datasets(name: str, root: str):
     if name == "cifar10":
         augment = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
         return (
-            torchvision.datasets.CIFAR10(root, train=True, download=True, transform=transforms.Compose([*augment, *to_tensor])),
+            torchvision.datasets.CIFAR10(
+                root, train=True, download=True, transform=transforms.Compose([*augment, *to_tensor])
+            ),
             torchvision.datasets.CIFAR10(root, train=False, download=True, transform=transforms.Compose(to_tensor)),
         )
     rgb = [transforms.Resize(32), transforms.Grayscale(3)]
@@ -130,12 +133,18 @@ def main() -> None:
     print(f"cltorch {torch.__version__} on {torch.get_default_device()}: {torch.accelerator.device_name()}")
     train_set, test_set = make_datasets(given.data, given.root)
     loader = torch.utils.data.DataLoader(
-        train_set, batch_size=given.batch_size, shuffle=True, num_workers=given.workers, drop_last=True,
+        train_set,
+        batch_size=given.batch_size,
+        shuffle=True,
+        num_workers=given.workers,
+        drop_last=True,
         persistent_workers=given.workers > 0,
     )
     test_loader = torch.utils.data.DataLoader(test_set, batch_size=120)
     classes = len(train_set.classes)
-    model = CNN(classes) if given.model == "cnn" else torchvision.models.resnet18(num_classes=classes, small_images=True)
+    model = (
+        CNN(classes) if given.model == "cnn" else torchvision.models.resnet18(num_classes=classes, small_images=True)
+    )
     criterion = nn.CrossEntropyLoss()
     rate = given.lr or (0.05 if given.model == "cnn" else 0.1)
     optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, weight_decay=5e-4)
@@ -166,13 +175,22 @@ def main() -> None:
         accuracies.append(evaluate(model, test_loader))
         print(f"epoch {epoch + 1}: test accuracy {100 * accuracies[-1]:.2f} %")
         torch.save(
-            {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(),
-             "losses": losses, "accuracies": accuracies},
+            {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "scheduler": scheduler.state_dict(),
+                "losses": losses,
+                "accuracies": accuracies,
+            },
             out / "checkpoint.pt",
         )
-    title = f"{given.model} on {given.data}: {100 * accuracies[-1]:.2f} % after {epochs} epochs, {torch.accelerator.device_name()}"
+    title = f"{given.model} on {given.data}: {100 * accuracies[-1]:.2f} % after {epochs} epochs"
+    title += f", {torch.accelerator.device_name()}"
     draw(out / "result.png", losses, accuracies, model, test_set, title)
-    print(f"Test accuracy: {100 * accuracies[-1]:.2f} %  ({time.perf_counter() - began:.1f} s; {out}/result.png, {out}/checkpoint.pt)")
+    print(
+        f"Test accuracy: {100 * accuracies[-1]:.2f} %  "
+        f"({time.perf_counter() - began:.1f} s; {out}/result.png, {out}/checkpoint.pt)"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Says which OpenCL implementations this run has, and which it lacks: a device that is not there is printed, never silent."""
+"""Says which OpenCL implementations this run has, and which it lacks: a device that is not there is printed, never
+silent.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every example in a docstring of the package runs, with `cltorch`, `torch` (which is cltorch), `nn` and `F` at hand."""
+"""Every example in a docstring of the package runs, with `cltorch`, `torch` (which is cltorch), `nn` and `F` at hand.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The house: imports only go down, only runtime speaks to the driver, no rooms without a purpose, no imports that hide."""
+"""The house: imports only go down, only runtime speaks to the driver, no rooms without a purpose, no imports that hide.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ def rooms_of_the_contract() -> list[str]:
 
 def test_contract_is_kept() -> None:
     pytest.importorskip("importlinter")
-    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--config", "setup.cfg",
-               "--no-cache"]  # fmt: skip
+    call = "from importlinter.cli import lint_imports_command as c; c()"
+    command = [sys.executable, "-c", call, "--config", "setup.cfg", "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
@@ -74,13 +75,15 @@ def test_python_3_10_can_read_every_file() -> None:
             if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple):
                 line = path.read_text(encoding="utf-8").splitlines()[node.slice.lineno - 1]
                 starred = any(isinstance(each, ast.Starred) for each in node.slice.elts)
-                assert not starred or line[node.slice.col_offset] == "(", f"{path}:{node.lineno}: x[*y] needs Python 3.11"
+                assert not starred or line[node.slice.col_offset] == "(", (
+                    f"{path}:{node.lineno}: x[*y] needs Python 3.11"
+                )
 
 
 def test_importing_touches_no_driver_and_is_quick() -> None:
     code = (
         "import sys, time; start = time.perf_counter(); import cltorch; took = time.perf_counter() - start;"
-        "assert 'pyopencl' not in sys.modules; assert 'mako' not in sys.modules or True; assert 'torch' not in sys.modules;"
+        "assert 'pyopencl' not in sys.modules; assert 'torch' not in sys.modules;"
         "assert cltorch.runtime._devices is None; print(took)"
     )
     took = min(

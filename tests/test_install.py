@@ -18,8 +18,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("cltorch", "kernels", "templates", "tests", "setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE",
-           "CHANGELOG.md", "CONTRIBUTING.md", "Makefile")  # fmt: skip
+SOURCES = (
+    "cltorch", "kernels", "templates", "tests", "setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE",
+    "CHANGELOG.md", "CONTRIBUTING.md", "Makefile",
+)  # fmt: skip
 
 PROBE = """
 import sys
@@ -42,7 +44,12 @@ print("ran on", x.device)
 def run(*command: object, cwd: Path, **environment: str) -> str:
     given = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PIP_FIND_LINKS")}
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env={**given, **environment}, capture_output=True, text=True, timeout=170
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**given, **environment},
+        capture_output=True,
+        text=True,
+        timeout=170,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     return done.stdout
@@ -120,8 +127,8 @@ def test_every_file_is_tracked() -> None:
     """A file that git ignores would be missing from a clone, though every test here would pass."""
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
         pytest.skip("not a git checkout")
-    ignored = run("git", "ls-files", "--others", "--ignored", "--exclude-standard", "cltorch", "kernels", "templates", "tests",
-                  cwd=ROOT).split("\n")  # fmt: skip
+    options = ("--others", "--ignored", "--exclude-standard")
+    ignored = run("git", "ls-files", *options, "cltorch", "kernels", "templates", "tests", cwd=ROOT).split("\n")
     assert [name for name in ignored if name and "__pycache__" not in name and not name.endswith(".pyc")] == []
 
 

@@ -52,7 +52,8 @@ def fine(done: subprocess.CompletedProcess) -> str:
 
 
 def test_imports(launch) -> None:
-    out = fine(launch("""
+    out = fine(
+        launch("""
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -71,19 +72,28 @@ assert torchvision is cltorch.vision and transforms is cltorch.vision.transforms
 assert nn.functional is F and torch.utils.data.DataLoader is DataLoader
 assert torch.__name__ == cltorch.__spec__.name == "cltorch" and F.__spec__.name == "cltorch.nn.functional"
 print(torch.__version__, torch.ones(2).sum().item(), __name__, __file__.endswith("script.py"))
-"""))
+""")
+    )
     assert out == f"{cltorch.__version__} 2.0 __main__ True\n"
 
 
 def test_arguments_and_neighbours(launch, tmp_path: Path) -> None:
     (tmp_path / "neighbour.py").write_text("VALUE = 5\n")
-    out = fine(launch("import sys, neighbour\nprint(sys.argv[1:], neighbour.VALUE)", "--help", "-x", "a b", "--", "run"))
+    out = fine(
+        launch("import sys, neighbour\nprint(sys.argv[1:], neighbour.VALUE)", "--help", "-x", "a b", "--", "run")
+    )
     assert out == "['--help', '-x', 'a b', '--', 'run'] 5\n"
 
 
 @pytest.mark.parametrize(
     "text, status",
-    [("import sys; sys.exit(7)", 7), ("raise SystemExit", 0), ("import sys; sys.exit('gone')", 1), ("1 / 0", 1), ("", 0)],
+    [
+        ("import sys; sys.exit(7)", 7),
+        ("raise SystemExit", 0),
+        ("import sys; sys.exit('gone')", 1),
+        ("1 / 0", 1),
+        ("", 0),
+    ],
 )
 def test_exit_status(launch, text: str, status: int) -> None:
     assert launch(text).returncode == status
@@ -109,14 +119,15 @@ def test_the_script_s_own_faults_keep_their_traceback(launch) -> None:
 
 def test_missing_script(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "cltorch.cli", "run", "nothing.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [sys.executable, "-m", "cltorch.cli", "run", "nothing.py"], cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 2 and "nothing.py" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_missing_module(launch) -> None:
-    out = fine(launch("""
+    out = fine(
+        launch("""
 for name in ("torch.no_such_room", "torch.no_such_room.deep", "torchvision.no_such_room"):
     try:
         __import__(name)
@@ -126,7 +137,8 @@ try:
     from torch import no_such_name
 except ImportError as error:
     print(type(error).__name__)
-"""))
+""")
+    )
     first, second, third, fourth = out.splitlines()
     assert first.startswith("torch.no_such_room |") and "has no cltorch.no_such_room yet" in first
     assert second.startswith("torch.no_such_room") and third.startswith("torchvision.no_such_room |")
@@ -158,7 +170,8 @@ def test_loader_workers(launch, context: str) -> None:
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_processes_of_the_script(launch, context: str) -> None:
-    out = fine(launch(f"""
+    out = fine(
+        launch(f"""
 import multiprocessing, subprocess, sys
 import torch
 
@@ -179,12 +192,14 @@ if __name__ == "__main__":
     child.join()
     print(subprocess.run([sys.executable, "-c", "import torchvision; import torch; print(torch.__name__)"],
                          capture_output=True, text=True).stdout.strip())
-"""))
+""")
+    )
     assert out == "cltorch cltorch.vision\ncltorch\n"
 
 
 def test_threads_and_exit_functions_outlive_the_script(launch) -> None:
-    out = fine(launch("""
+    out = fine(
+        launch("""
 import atexit, pickle, threading, time
 class Thing:
     pass
@@ -194,7 +209,8 @@ def late():
     print("thread")
 atexit.register(lambda: (pickle.dumps(Thing()), print("exit")))
 threading.Thread(target=late).start()
-"""))
+""")
+    )
     assert out == "thread\nexit\n"
 
 
@@ -204,7 +220,8 @@ def test_pytorch_is_not_the_one_that_is_installed(launch) -> None:
     assert fine(done).startswith("torch ") and "cltorch" in done.stdout
 
 
-# -- the program --------------------------------------------------------------------------------------------------------
+# -- the program
+# --------------------------------------------------------------------------------------------------------
 
 
 def write_cifar10(root: Path, per_batch: int) -> None:
@@ -220,7 +237,9 @@ def write_cifar10(root: Path, per_batch: int) -> None:
         content = {"batch_label": name, "labels": labels.tolist(), "data": data, "filenames": ["x.png"] * per_batch}
         (folder / name).write_bytes(pickle.dumps(content, protocol=2))
     names = [f"class{i}" for i in range(10)]
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names, "num_cases_per_batch": per_batch}, protocol=2))
+    (folder / "batches.meta").write_bytes(
+        pickle.dumps({"label_names": names, "num_cases_per_batch": per_batch}, protocol=2)
+    )
 
 
 def unmodified() -> str:

@@ -1,7 +1,7 @@
 """The matrix: one program of every kernel family on every OpenCL implementation, op by op, and under oclgrind.
 
-Each runs `tests/matrix/program.py` in a child process, because drivers are chosen by the environment. An implementation that
-is not installed is skipped by name.
+Each runs `tests/matrix/program.py` in a child process, because drivers are chosen by the environment. An implementation
+that is not installed is skipped by name.
 """
 
 from __future__ import annotations
@@ -62,8 +62,10 @@ def test_every_family_on_rusticl() -> None:
 def test_every_family_op_by_op() -> None:
     """`CLTORCH_EAGER=1`: nothing is fused, so each record's own kernel is run."""
     vendor = runtime.get_device("cl").target.vendor
-    families = ("pointwise_chains", "pointwise_functions", "pointwise_views", "pointwise_dtypes", "rows", "batch_norm",
-                "embedding", "indexing", "scans", "joining", "random_numbers", "optimizers", "losses", "training")  # fmt: skip
+    families = (
+        "pointwise_chains", "pointwise_functions", "pointwise_views", "pointwise_dtypes", "rows", "batch_norm",
+        "embedding", "indexing", "scans", "joining", "random_numbers", "optimizers", "losses", "training",
+    )  # fmt: skip
     run(vendor, "", *families, CLTORCH_EAGER="1")
 
 
@@ -78,8 +80,8 @@ def test_every_family_where_nothing_runs() -> None:
 def test_every_family_under_oclgrind(tmp_path: Path) -> None:
     """No access outside a buffer, no data race, no wrong call of the API, and right results.
 
-    Without the compiler's optimisations: oclgrind 21.10 takes the `true` of a vector comparison, once LLVM has made it an
-    `i1`, for 255.
+    Without the compiler's optimisations: oclgrind 21.10 takes the `true` of a vector comparison, once LLVM has made it
+    an `i1`, for 255.
     """
     library = next((place for place in OCLGRIND if place.is_file()), None)
     if library is None:

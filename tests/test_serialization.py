@@ -7,9 +7,10 @@ import pickle
 import zipfile
 from collections import OrderedDict
 
-import cltorch as torch
 import numpy as np
 import pytest
+
+import cltorch as torch
 
 DTYPES = ["float32", "float64", "float16", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool"]
 
@@ -30,8 +31,17 @@ def test_every_dtype(name, shape):
 
 def test_views_and_shared_storages():
     base = torch.arange(12.0).reshape(3, 4)
-    saved = through({"base": base, "t": base.t(), "row": base[1], "list": [1, 2.5, "s", None, (True,)], "size": base.shape,
-                     "dtype": torch.float16, "device": base.device})
+    saved = through(
+        {
+            "base": base,
+            "t": base.t(),
+            "row": base[1],
+            "list": [1, 2.5, "s", None, (True,)],
+            "size": base.shape,
+            "dtype": torch.float16,
+            "device": base.device,
+        }
+    )
     assert saved["t"].stride() == (1, 4) and saved["row"].tolist() == [4, 5, 6, 7]
     saved["base"][1, 0] = 99
     assert saved["row"][0].item() == 99 and saved["t"][0, 1].item() == 99
@@ -84,8 +94,17 @@ def test_we_read_what_pytorch_writes(tmp_path):
     sgd = peer.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     net(peer.ones(2, 3)).sum().backward()
     sgd.step()
-    peer.save({**state, "t": base.t(), "view": base[1], "net": net.state_dict(), "sgd": sgd.state_dict(), "p": peer.nn.Parameter(base)},
-              tmp_path / "theirs.pt")
+    peer.save(
+        {
+            **state,
+            "t": base.t(),
+            "view": base[1],
+            "net": net.state_dict(),
+            "sgd": sgd.state_dict(),
+            "p": peer.nn.Parameter(base),
+        },
+        tmp_path / "theirs.pt",
+    )
     for mmap in (False, True):
         found = torch.load(tmp_path / "theirs.pt", mmap=mmap)
         for name in DTYPES:

@@ -1,15 +1,16 @@
 """What code generation hands upward: kernel texts and how to launch them. No driver, no tensors.
 
-Floor 1b. A *lowering* turns a problem (layouts, attributes, a Target) into `Lowered`: the launches that solve it. Buffers, run-time
-scalars and scratch memory are named by number; the engine binds them. Kernel texts hold no sizes that may change from call to call
-where that can be helped: sizes, strides and offsets are `Value` arguments, so one text serves all shapes of one form.
+Floor 1b. A *lowering* turns a problem (layouts, attributes, a Target) into `Lowered`: the launches that solve it.
+Buffers, run-time scalars and scratch memory are named by number; the engine binds them. Kernel texts hold no sizes that
+may change from call to call where that can be helped: sizes, strides and offsets are `Value` arguments, so one text
+serves all shapes of one form.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 from mako.template import Template
 
@@ -22,8 +23,8 @@ class KernelSource:
 
     Attributes:
         family: the kernel family, as 'gemm'; begins the kernel's name.
-        body: OpenCL C of the kernel, in which the kernel function (and every file-scope name of the body) is spelled with
-            the word KERNEL, as `__kernel void KERNEL(...)`, `KERNEL_table`.
+        body: OpenCL C of the kernel, in which the kernel function (and every file-scope name of the body) is spelled
+            with the word KERNEL, as `__kernel void KERNEL(...)`, `KERNEL_table`.
         includes: names of files in `kernels/` (without `.cl`) that the body needs, in order; 'prelude' is always first.
         local_size: the fixed work-group size (also written into the text as `reqd_work_group_size`).
     """
@@ -53,7 +54,7 @@ def program_text(sources: list[KernelSource] | tuple[KernelSource, ...]) -> str:
     return "\n".join([kernel_text(name) for name in includes] + [source.text for source in sources])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _template(name: str) -> Template:
     return Template(
         filename=str(templates_directory() / f"{name}.cl.mako"), strict_undefined=True, input_encoding="utf-8"
@@ -91,7 +92,8 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Scalar:
-    """The i-th run-time scalar of the problem, passed as `ctype` ('float', 'int', 'long', 'double', 'uint', 'ulong')."""
+    """The i-th run-time scalar of the problem, passed as `ctype` ('float', 'int', 'long', 'double', 'uint', 'ulong').
+    """
 
     index: int
     ctype: str

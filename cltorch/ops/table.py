@@ -1,7 +1,7 @@
 """The table of operations: one record per op, from which everything else is derived.
 
-Floor 2. A record is plain data and small functions; gradients are written with differentiable operations of their arguments
-(methods of whatever objects they are given), so this floor imports no tensors.
+Floor 2. A record is plain data and small functions; gradients are written with differentiable operations of their
+arguments (methods of whatever objects they are given), so this floor imports no tensors.
 """
 
 from __future__ import annotations
@@ -19,21 +19,25 @@ class Op:
 
     Attributes:
         name: PyTorch's name of it.
-        kind: POINTWISE (`expr`), REDUCTION (`reduce`), CONTRACTION (`lower` with an Epilogue: matmul, conv), CUSTOM (`lower`).
+        kind: POINTWISE (`expr`), REDUCTION (`reduce`), CONTRACTION (`lower` with an Epilogue: matmul, conv), CUSTOM
+            (`lower`).
         arity: number of tensor-or-number operands.
-        expr: pointwise only: text as described in codegen/program.py, or a function of the computing DType that gives one.
+        expr: pointwise only: text as described in codegen/program.py, or a function of the computing DType that gives
+            one.
         includes: files of kernels/ that `expr` needs.
         cost: flops per element, for the profiler.
         reduce: reductions only: the kind of `codegen.program.Reduce`.
-        promote: dtype in which a pointwise op computes: 'same' (operands promoted together), 'float' (integers and bools
-            become the default float dtype), 'none' (operands stay as they are; used by where and casts).
-        result: dtype of the result: 'same' (the computing dtype), 'bool', 'index' (int64), or a function of the operand dtypes.
+        promote: dtype in which a pointwise op computes: 'same' (operands promoted together), 'float' (integers and
+            bools become the default float dtype), 'none' (operands stay as they are; used by where and casts).
+        result: dtype of the result: 'same' (the computing dtype), 'bool', 'index' (int64), or a function of the operand
+            dtypes.
         categories: which dtypes it is defined on, of 'b' bool, 'i' integers, 'f' floats; others raise at the call.
-        infer: contractions and customs: (layouts, attrs) -> tuple of (dtype, shape), one per output; raises PyTorch's errors.
+        infer: contractions and customs: (layouts, attrs) -> tuple of (dtype, shape), one per output; raises PyTorch's
+            errors.
         lower: contractions and customs: (inputs, outputs, attrs, target, epilogue) -> codegen.source.Lowered.
-        grad: (ctx, *output gradients) -> a gradient or None per operand, or None if the op is not differentiable (see `why`).
-            ctx has `inputs` (the operands named in `saves`, else None), `out` (if saved), `attrs`, `needs` (bool per operand),
-            `shapes` (shape per operand).
+        grad: (ctx, *output gradients) -> a gradient or None per operand, or None if the op is not differentiable (see
+            `why`). ctx has `inputs` (the operands named in `saves`, else None), `out` (if saved), `attrs`, `needs`
+            (bool per operand), `shapes` (shape per operand).
         saves: which operands backward needs: numbers of operands, and 'out'.
         why: why there is no gradient, where `grad` is None.
         reference: the same mathematics in NumPy/SciPy, float64 for floats: (*arrays, **attrs) -> array(s).

@@ -15,8 +15,13 @@ from .transforms.functional import to_pil_image
 
 
 def make_grid(
-    tensor: Tensor | Sequence[Tensor], nrow: int = 8, padding: int = 2, normalize: bool = False,
-    value_range: tuple[float, float] | None = None, scale_each: bool = False, pad_value: float = 0.0,
+    tensor: Tensor | Sequence[Tensor],
+    nrow: int = 8,
+    padding: int = 2,
+    normalize: bool = False,
+    value_range: tuple[float, float] | None = None,
+    scale_each: bool = False,
+    pad_value: float = 0.0,
 ) -> Tensor:
     """Images (N, C, H, W), (C, H, W), (H, W) or a list of them as one picture (3, height, width), `nrow` in a row."""
     if isinstance(tensor, (list, tuple)):
@@ -48,7 +53,9 @@ def make_grid(
     return from_numpy(grid)
 
 
-def save_image(tensor: Tensor | Sequence[Tensor], fp: str | Path | Any, format: str | None = None, **kwargs: Any) -> None:
+def save_image(
+    tensor: Tensor | Sequence[Tensor], fp: str | Path | Any, format: str | None = None, **kwargs: Any
+) -> None:
     """Write images (floats in 0..1) as one picture; keyword arguments go to `make_grid`."""
     grid = make_grid(tensor, **kwargs).numpy()
     pixels = np.clip(grid * 255 + 0.5, 0, 255).astype(np.uint8)

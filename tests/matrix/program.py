@@ -1,4 +1,5 @@
-"""One program through every kernel family, each result compared with NumPy; the matrix runs it on every OpenCL implementation.
+"""One program through every kernel family, each result compared with NumPy; the matrix runs it on every OpenCL
+implementation.
 
     python tests/matrix/program.py --vendor pocl --driver 3.1 [FAMILY ...]
     python tests/matrix/program.py --vendor null          # everything records, plans and renders; no values
@@ -143,7 +144,8 @@ def pointwise_functions() -> None:
         "relu": np.maximum(v, 0), "silu": v * sigmoid, "softplus": np.log1p(np.exp(v)),
         "elu": np.where(v > 0, v, np.expm1(v)), "leaky_relu": np.where(v > 0, v, 0.01 * v),
         "gelu": v * 0.5 * (1 + erf(v / math.sqrt(2))), "hardtanh": np.clip(v, -1, 1),
-        "hardswish": v * np.clip(v + 3, 0, 6) / 6, "logsigmoid": np.log(sigmoid), "mish": v * np.tanh(np.log1p(np.exp(v))),
+        "hardswish": v * np.clip(v + 3, 0, 6) / 6, "logsigmoid": np.log(sigmoid),
+        "mish": v * np.tanh(np.log1p(np.exp(v))),
     }.items():  # fmt: skip
         same(getattr(F, name)(w), wanted, 5e-5, name)
 
@@ -234,7 +236,7 @@ def batch_norm() -> None:
         return scaled * w[:, None, None] + b[:, None, None]
 
     a = array(3, 4, 5, 3)
-    ours = lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True)  # noqa: E731
+    ours = lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True)
     gradients(ours, reference, [a, array(4), array(4)], 3e-3)
     layer = nn.BatchNorm2d(4)
     layer(t(a))
@@ -313,7 +315,9 @@ def matrix_products() -> None:
         same(t(p) @ t(q), p.astype(np.float64) @ q.astype(np.float64), 2e-2 if dtype == np.float16 else 1e-9)
     gradients(lambda x, y: x @ y, lambda x, y: x @ y, [array(3, 4), array(4, 5)])
     gradients(
-        lambda x, w, b: F.linear(x, w, b).tanh(), lambda x, w, b: np.tanh(x @ w.T + b), [array(4, 3), array(5, 3), array(5)]
+        lambda x, w, b: F.linear(x, w, b).tanh(),
+        lambda x, w, b: np.tanh(x @ w.T + b),
+        [array(4, 3), array(5, 3), array(5)],
     )
 
 

@@ -10,12 +10,27 @@ import sys
 import time
 from pathlib import Path
 
-import cltorch as torch
 import numpy as np
 import pytest
+
+import cltorch as torch
 from cltorch.utils.data import (
-    BatchSampler, ChainDataset, ConcatDataset, DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler, StackDataset, Subset,
-    SubsetRandomSampler, TensorDataset, WeightedRandomSampler, default_collate, get_worker_info, random_split,
+    BatchSampler,
+    ChainDataset,
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    StackDataset,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+    default_collate,
+    get_worker_info,
+    random_split,
 )
 
 
@@ -76,7 +91,9 @@ def test_batches_in_order():
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_workers_give_the_same_batches(workers):
-    assert batches(DataLoader(Squares(23), batch_size=4, num_workers=workers)) == batches(DataLoader(Squares(23), batch_size=4))
+    assert batches(DataLoader(Squares(23), batch_size=4, num_workers=workers)) == batches(
+        DataLoader(Squares(23), batch_size=4)
+    )
 
 
 def test_spawned_workers():
@@ -115,7 +132,13 @@ def test_streams_are_shared_out():
     assert [b.tolist() for b in DataLoader(Stream(7), batch_size=3)] == [[0, 1, 2], [3, 4, 5], [6]]
     found = [v for b in DataLoader(Stream(17), batch_size=3, num_workers=2) for v in b.tolist()]
     assert sorted(found) == list(range(17))
-    assert [v for b in DataLoader(ChainDataset([Stream(3), Stream(2)]), batch_size=2) for v in b.tolist()] == [0, 1, 2, 0, 1]
+    assert [v for b in DataLoader(ChainDataset([Stream(3), Stream(2)]), batch_size=2) for v in b.tolist()] == [
+        0,
+        1,
+        2,
+        0,
+        1,
+    ]
 
 
 def test_without_batching():
@@ -166,7 +189,9 @@ def test_interrupt_leaves_no_orphan():
         "print(*[p.pid for p in it.team.processes], flush=True)\n"
         "for _ in it: pass\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     pids = [int(p) for p in process.stdout.readline().split()]
     assert len(pids) == 2
     os.killpg(process.pid, signal.SIGINT)
@@ -243,17 +268,25 @@ def test_samplers():
     assert sorted(RandomSampler(range(3), num_samples=6)) == [0, 0, 1, 1, 2, 2]
 
 
-@pytest.mark.parametrize("options, text", [
-    (dict(num_workers=-1), "num_workers"), (dict(timeout=-1), "timeout"), (dict(prefetch_factor=2), "prefetch_factor"),
-    (dict(persistent_workers=True), "persistent_workers"), (dict(sampler=[0], shuffle=True), "mutually exclusive"),
-    (dict(batch_sampler=[[0]], shuffle=True), "mutually exclusive"), (dict(batch_size=0), "batch_size"),
-    (dict(batch_size=None, drop_last=True), "drop_last"), (dict(multiprocessing_context="no"), "multiprocessing_context"),
-])
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        ({"num_workers": -1}, "num_workers"),
+        ({"timeout": -1}, "timeout"),
+        ({"prefetch_factor": 2}, "prefetch_factor"),
+        ({"persistent_workers": True}, "persistent_workers"),
+        ({"sampler": [0], "shuffle": True}, "mutually exclusive"),
+        ({"batch_sampler": [[0]], "shuffle": True}, "mutually exclusive"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": None, "drop_last": True}, "drop_last"),
+        ({"multiprocessing_context": "no"}, "multiprocessing_context"),
+    ],
+)
 def test_bad_options(options, text):
     with pytest.raises(ValueError, match=text):
         DataLoader(Squares(3), **options)
 
 
 def test_pinned_batches_are_aligned():
-    (x, y), = DataLoader(Squares(4), batch_size=4, pin_memory=True)
+    ((x, y),) = DataLoader(Squares(4), batch_size=4, pin_memory=True)
     assert x.tolist() == [[i] * 3 for i in range(4)] and y.tolist() == [0, 1, 4, 9]

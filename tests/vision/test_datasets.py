@@ -4,10 +4,11 @@ import gzip
 import pickle
 import struct
 
-import cltorch.vision as torchvision
 import numpy as np
 import pytest
 from PIL import Image
+
+import cltorch.vision as torchvision
 
 RNG = np.random.default_rng(0)
 
@@ -20,7 +21,9 @@ def write_cifar10(root, n=4):
         data = RNG.integers(0, 256, (n, 3072), np.uint8)
         labels = RNG.integers(0, 10, n).tolist()
         images[name] = (data, labels)
-        (folder / name).write_bytes(pickle.dumps({"data": data, "labels": labels, "batch_label": name, "filenames": ["x"] * n}, 2))
+        (folder / name).write_bytes(
+            pickle.dumps({"data": data, "labels": labels, "batch_label": name, "filenames": ["x"] * n}, 2)
+        )
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"class{i}" for i in range(10)]}, 2))
     return images
 
@@ -41,10 +44,13 @@ def test_cifar_faults(tmp_path):
     write_cifar10(tmp_path)
     batch = tmp_path / "cifar-10-batches-py" / "data_batch_3"
     whole = batch.read_bytes()
-    for damaged, text in [(whole[: len(whole) // 2], "not a CIFAR batch"), (pickle.dumps([1]), "wanted a dict"),
-                          (pickle.dumps({"data": np.zeros((2, 5), np.uint8), "labels": [1, 2]}), "3072"),
-                          (pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}), "2 class numbers"),
-                          (b"cos\nsystem\n(S'echo hacked > /tmp/hacked'\ntR.", "refused")]:
+    for damaged, text in [
+        (whole[: len(whole) // 2], "not a CIFAR batch"),
+        (pickle.dumps([1]), "wanted a dict"),
+        (pickle.dumps({"data": np.zeros((2, 5), np.uint8), "labels": [1, 2]}), "3072"),
+        (pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}), "2 class numbers"),
+        (b"cos\nsystem\n(S'echo hacked > /tmp/hacked'\ntR.", "refused"),
+    ]:
         batch.write_bytes(damaged)
         with pytest.raises(RuntimeError, match=text):
             torchvision.datasets.CIFAR10(tmp_path)

@@ -1,12 +1,13 @@
 """Transforms against NumPy and Pillow, on PIL images and tensors."""
 
-import cltorch as torch
-import cltorch.vision.transforms as T
 import numpy as np
 import pytest
+from PIL import Image
+
+import cltorch as torch
+import cltorch.vision.transforms as T
 from cltorch.vision.transforms import functional as F
 from cltorch.vision.utils import make_grid, save_image
-from PIL import Image
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (9, 12, 3), np.uint8)
@@ -43,15 +44,19 @@ def test_normalize():
 
 
 @pytest.mark.parametrize("image", [PICTURE, TENSOR], ids=["pil", "tensor"])
-@pytest.mark.parametrize("function, expected", [
-    (F.hflip, lambda a: a[:, :, ::-1]), (F.vflip, lambda a: a[:, ::-1]),
-    (lambda i: F.crop(i, 2, 3, 4, 5), lambda a: a[:, 2:6, 3:8]),
-    (lambda i: F.pad(i, (1, 2, 3, 4)), lambda a: np.pad(a, ((0, 0), (2, 4), (1, 3)))),
-    (lambda i: F.pad(i, 2, padding_mode="reflect"), lambda a: np.pad(a, ((0, 0), (2, 2), (2, 2)), mode="reflect")),
-    (lambda i: F.center_crop(i, (3, 4)), lambda a: a[:, 3:6, 4:8]),
-    (F.invert, lambda a: 255 - a),
-    (lambda i: F.crop(i, -1, -2, 4, 5), lambda a: np.pad(a, ((0, 0), (1, 0), (2, 0)))[:, :4, :5]),
-])
+@pytest.mark.parametrize(
+    "function, expected",
+    [
+        (F.hflip, lambda a: a[:, :, ::-1]),
+        (F.vflip, lambda a: a[:, ::-1]),
+        (lambda i: F.crop(i, 2, 3, 4, 5), lambda a: a[:, 2:6, 3:8]),
+        (lambda i: F.pad(i, (1, 2, 3, 4)), lambda a: np.pad(a, ((0, 0), (2, 4), (1, 3)))),
+        (lambda i: F.pad(i, 2, padding_mode="reflect"), lambda a: np.pad(a, ((0, 0), (2, 2), (2, 2)), mode="reflect")),
+        (lambda i: F.center_crop(i, (3, 4)), lambda a: a[:, 3:6, 4:8]),
+        (F.invert, lambda a: 255 - a),
+        (lambda i: F.crop(i, -1, -2, 4, 5), lambda a: np.pad(a, ((0, 0), (1, 0), (2, 0)))[:, :4, :5]),
+    ],
+)
 def test_exact_forms(image, function, expected):
     np.testing.assert_array_equal(array(function(image)), expected(array(image)))
 
@@ -76,14 +81,20 @@ def test_colours_agree_between_forms():
 
 
 @pytest.mark.parametrize("image", [PICTURE, TENSOR], ids=["pil", "tensor"])
-@pytest.mark.parametrize("make, shape", [
-    (lambda: T.RandomCrop(6, padding=2), (3, 6, 6)), (lambda: T.RandomResizedCrop((5, 4)), (3, 5, 4)),
-    (lambda: T.RandomRotation(30), (3, 9, 12)), (lambda: T.ColorJitter(0.4, 0.4, 0.4, 0.2), (3, 9, 12)),
-    (lambda: T.GaussianBlur(3), (3, 9, 12)), (lambda: T.RandomGrayscale(1.0), (3, 9, 12)),
-    (lambda: T.RandomApply([T.RandomHorizontalFlip(1.0)], 0.5), (3, 9, 12)),
-    (lambda: T.RandomOrder([T.RandomInvert(1.0), T.RandomVerticalFlip(1.0)]), (3, 9, 12)),
-    (lambda: T.RandomChoice([T.RandomInvert(1.0), T.RandomVerticalFlip(1.0)]), (3, 9, 12)),
-])
+@pytest.mark.parametrize(
+    "make, shape",
+    [
+        (lambda: T.RandomCrop(6, padding=2), (3, 6, 6)),
+        (lambda: T.RandomResizedCrop((5, 4)), (3, 5, 4)),
+        (lambda: T.RandomRotation(30), (3, 9, 12)),
+        (lambda: T.ColorJitter(0.4, 0.4, 0.4, 0.2), (3, 9, 12)),
+        (lambda: T.GaussianBlur(3), (3, 9, 12)),
+        (lambda: T.RandomGrayscale(1.0), (3, 9, 12)),
+        (lambda: T.RandomApply([T.RandomHorizontalFlip(1.0)], 0.5), (3, 9, 12)),
+        (lambda: T.RandomOrder([T.RandomInvert(1.0), T.RandomVerticalFlip(1.0)]), (3, 9, 12)),
+        (lambda: T.RandomChoice([T.RandomInvert(1.0), T.RandomVerticalFlip(1.0)]), (3, 9, 12)),
+    ],
+)
 def test_random_transforms_follow_the_seed(image, make, shape):
     transform = make()
     results = []

@@ -1,7 +1,7 @@
 """Collation: a list of samples becomes a batch.
 
-Everything is done in host memory where the samples are in host memory (arrays, numbers, tensors that no kernel has needed yet), so
-that workers can do it; samples that live on a device are stacked there.
+Everything is done in host memory where the samples are in host memory (arrays, numbers, tensors that no kernel has
+needed yet), so that workers can do it; samples that live on a device are stacked there.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from ...copies import stack
 from ...functions.creation import as_tensor, from_numpy, tensor
 from ...runtime import aligned_empty
 from ...tensor import Tensor
-from ...copies import stack
+
 
 def on_host(value: Tensor) -> bool:
     """True if reading the tensor needs no device."""
@@ -33,7 +34,8 @@ def _stack_tensors(batch: Sequence[Tensor]) -> Tensor:
     for i, t in enumerate(batch):
         if t.shape != first.shape:
             raise RuntimeError(
-                f"default_collate: stack expects each tensor to be equal size, but got {list(first.shape)} at entry 0 and "
+                f"default_collate: stack expects each tensor to be equal size, but got {list(first.shape)} "
+                "at entry 0 and "
                 f"{list(t.shape)} at entry {i}"
             )
     if first.dtype.name != "bfloat16" and all(on_host(t) and t.dtype is first.dtype for t in batch):
@@ -42,8 +44,8 @@ def _stack_tensors(batch: Sequence[Tensor]) -> Tensor:
 
 
 def default_collate(batch: Sequence[Any]) -> Any:
-    """A batch from a list of samples: tensors, arrays and numbers are stacked in front; mappings, named tuples, tuples and lists are
-    collated element by element; strings and bytes stay lists.
+    """A batch from a list of samples: tensors, arrays and numbers are stacked in front; mappings, named tuples, tuples
+    and lists are collated element by element; strings and bytes stay lists.
 
     Raises:
         RuntimeError: samples of different shapes or lengths.
@@ -54,7 +56,10 @@ def default_collate(batch: Sequence[Any]) -> Any:
         return _stack_tensors(batch)
     if isinstance(first, np.ndarray):
         if first.dtype.kind in "SUO":
-            raise TypeError(f"default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {first.dtype}")
+            raise TypeError(
+                "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; "
+                f"found {first.dtype}"
+            )
         shapes = {a.shape for a in batch}
         if len(shapes) > 1:
             raise RuntimeError(f"default_collate: arrays: got shapes {sorted(shapes)}, wanted equal ones")

@@ -50,8 +50,8 @@ class DataLoader(Generic[T]):
 
     Raises:
         ValueError: options that exclude one another or lie outside their range, as PyTorch raises them.
-        RuntimeError: while iterating, a worker died or timed out; an exception of the dataset in a worker is raised here
-            with the same type and the worker's traceback.
+        RuntimeError: while iterating, a worker died or timed out; an exception of the dataset in a worker is raised
+            here with the same type and the worker's traceback.
 
     Example:
         >>> import cltorch as torch
@@ -86,8 +86,10 @@ class DataLoader(Generic[T]):
         if timeout < 0:
             raise ValueError("timeout option should be non-negative")
         if num_workers == 0 and prefetch_factor is not None:
-            raise ValueError("prefetch_factor option could only be specified in multiprocessing. "
-                             "let num_workers > 0 to enable multiprocessing, otherwise set prefetch_factor to None.")
+            raise ValueError(
+                "prefetch_factor option could only be specified in multiprocessing. "
+                "let num_workers > 0 to enable multiprocessing, otherwise set prefetch_factor to None."
+            )
         if prefetch_factor is not None and prefetch_factor <= 0:
             raise ValueError("prefetch_factor option should be positive")
         if persistent_workers and num_workers == 0:
@@ -95,18 +97,26 @@ class DataLoader(Generic[T]):
         self.iterable = isinstance(dataset, IterableDataset)
         if self.iterable:
             if shuffle:
-                raise ValueError(f"DataLoader with IterableDataset: expected unspecified shuffle option, but got shuffle={shuffle}")
+                raise ValueError(
+                    f"DataLoader with IterableDataset: expected unspecified shuffle option, but got shuffle={shuffle}"
+                )
             if sampler is not None or batch_sampler is not None:
-                raise ValueError("DataLoader with IterableDataset: expected unspecified sampler and batch_sampler options")
+                raise ValueError(
+                    "DataLoader with IterableDataset: expected unspecified sampler and batch_sampler options"
+                )
         if sampler is not None and shuffle:
             raise ValueError("sampler option is mutually exclusive with shuffle")
         if batch_sampler is not None:
             if batch_size != 1 or shuffle or sampler is not None or drop_last:
-                raise ValueError("batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last")
+                raise ValueError(
+                    "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
+                )
             batch_size, drop_last = None, False
         elif batch_size is None:
             if drop_last:
-                raise ValueError("batch_size=None option disables auto-batching and is mutually exclusive with drop_last")
+                raise ValueError(
+                    "batch_size=None option disables auto-batching and is mutually exclusive with drop_last"
+                )
         if sampler is None:
             if self.iterable:
                 sampler = _Endless()
@@ -172,7 +182,11 @@ class DataLoader(Generic[T]):
     def _pinned(self, batch: Any) -> Any:
         if not self.pin_memory:
             return batch
-        return batch.pin_memory() if isinstance(batch, Tensor) or hasattr(batch, "pin_memory") else _map(self._pinned, batch)
+        return (
+            batch.pin_memory()
+            if isinstance(batch, Tensor) or hasattr(batch, "pin_memory")
+            else _map(self._pinned, batch)
+        )
 
 
 class _Team:
@@ -189,8 +203,19 @@ class _Team:
             inherited = [*self.connections, mine] if context.get_start_method() == "fork" else []
             process = context.Process(
                 target=work,
-                args=(theirs, inherited, loader.dataset, loader.iterable, loader.collate_fn, loader.drop_last, loader.batched,
-                      seed + number, number, loader.num_workers, loader.worker_init_fn),
+                args=(
+                    theirs,
+                    inherited,
+                    loader.dataset,
+                    loader.iterable,
+                    loader.collate_fn,
+                    loader.drop_last,
+                    loader.batched,
+                    seed + number,
+                    number,
+                    loader.num_workers,
+                    loader.worker_init_fn,
+                ),
                 daemon=True,
             )
             process.start()
@@ -303,7 +328,9 @@ class _Epoch(Iterator):
         process = self.team.processes[worker]
         process.join(1.0)
         self._close()
-        raise RuntimeError(f"DataLoader worker (pid(s) {process.pid}) exited unexpectedly with exit code {process.exitcode}")
+        raise RuntimeError(
+            f"DataLoader worker (pid(s) {process.pid}) exited unexpectedly with exit code {process.exitcode}"
+        )
 
     def _finish(self) -> Any:
         self.finished = True

@@ -48,7 +48,10 @@ class TensorDataset(Dataset[tuple]):
     def __init__(self, *tensors: Tensor):
         sizes = [t.shape[0] for t in tensors]
         if any(n != sizes[0] for n in sizes):
-            raise ValueError(f"TensorDataset: tensors: got first dimensions {sizes}, wanted equal ones (size mismatch between tensors)")
+            raise ValueError(
+                f"TensorDataset: tensors: got first dimensions {sizes}, wanted equal ones "
+                "(size mismatch between tensors)"
+            )
         self.tensors = tensors
 
     def __getitem__(self, index: Any) -> tuple:

@@ -13,7 +13,9 @@ T = TypeVar("T", covariant=True)
 
 
 def host_random(generator: Any = None) -> np.random.Generator:
-    """A NumPy generator seeded from `generator` (None: the default one), so that `manual_seed` fixes the order of samples."""
+    """A NumPy generator seeded from `generator` (None: the default one), so that `manual_seed` fixes the order of
+    samples.
+    """
     return np.random.Generator(np.random.Philox(host_seed(generator)))
 
 
@@ -53,10 +55,17 @@ class RandomSampler(Sampler[int]):
         ValueError: `num_samples` is not a positive integer.
     """
 
-    def __init__(self, data_source: Sized, replacement: bool = False, num_samples: int | None = None, generator: Any = None):
+    def __init__(
+        self, data_source: Sized, replacement: bool = False, num_samples: int | None = None, generator: Any = None
+    ):
         if not isinstance(replacement, bool):
             raise TypeError(f"replacement should be a boolean value, but got replacement={replacement}")
-        self.data_source, self.replacement, self._num_samples, self.generator = data_source, replacement, num_samples, generator
+        self.data_source, self.replacement, self._num_samples, self.generator = (
+            data_source,
+            replacement,
+            num_samples,
+            generator,
+        )
         if not isinstance(self.num_samples, int) or self.num_samples <= 0:
             raise ValueError(f"num_samples should be a positive integer value, but got num_samples={self.num_samples}")
 
@@ -111,7 +120,9 @@ class WeightedRandomSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         chances = self.weights / self.weights.sum()
-        return iter(host_random(self.generator).choice(len(chances), self.num_samples, self.replacement, chances).tolist())
+        return iter(
+            host_random(self.generator).choice(len(chances), self.num_samples, self.replacement, chances).tolist()
+        )
 
     def __len__(self) -> int:
         return self.num_samples

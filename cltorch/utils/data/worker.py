@@ -1,6 +1,7 @@
 """What runs in a data-loader worker process, and how batches travel.
 
-Workers hold no OpenCL object: the process is marked host-only before the dataset is touched, and batches travel as NumPy arrays.
+Workers hold no OpenCL object: the process is marked host-only before the dataset is touched, and batches travel as
+NumPy arrays.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from ...tensor import Tensor
 
 @dataclass
 class WorkerInfo:
-    """What `get_worker_info` tells a dataset: number of this worker, of all workers, its seed and its copy of the dataset."""
+    """What `get_worker_info` tells a dataset: number of this worker, of all workers, its seed and its copy of the
+    dataset.
+    """
 
     id: int
     num_workers: int
@@ -58,7 +61,9 @@ class Failure:
     worker: int
 
     def reraise(self) -> None:
-        """Raise an exception of the same type (or RuntimeError where it cannot be made from a text) with the worker's traceback."""
+        """Raise an exception of the same type (or RuntimeError where it cannot be made from a text) with the worker's
+        traceback.
+        """
         text = f"Caught {self.kind.__name__} in DataLoader worker process {self.worker}.\nOriginal {self.text}"
         try:
             error = self.kind(text)
@@ -104,7 +109,9 @@ def _map(function: Callable[[Any], Any], data: Any) -> Any:
     return data
 
 
-def fetch(dataset: Any, stream: Iterator | None, indices: Any, collate: Callable, drop_last: bool, batched: bool) -> Any:
+def fetch(
+    dataset: Any, stream: Iterator | None, indices: Any, collate: Callable, drop_last: bool, batched: bool
+) -> Any:
     """One batch (or one sample where batching is off), collated. End when a stream has none."""
     if stream is None:
         if not batched:
@@ -129,8 +136,17 @@ def seed_everything(seed: int) -> None:
 
 
 def work(
-    connection: Connection, inherited: list[Connection], dataset: Any, iterable: bool, collate: Callable, drop_last: bool,
-    batched: bool, seed: int, number: int, total: int, initialise: Callable | None,
+    connection: Connection,
+    inherited: list[Connection],
+    dataset: Any,
+    iterable: bool,
+    collate: Callable,
+    drop_last: bool,
+    batched: bool,
+    seed: int,
+    number: int,
+    total: int,
+    initialise: Callable | None,
 ) -> None:
     """The main function of a worker: answer (task, indices) with (task, batch) until the connection closes."""
     global _info

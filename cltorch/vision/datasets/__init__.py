@@ -8,6 +8,14 @@ from .folder import DatasetFolder, ImageFolder, default_loader
 from .mnist import MNIST, FashionMNIST
 
 __all__ = [
-    "CIFAR10", "CIFAR100", "DatasetFolder", "Digits", "FakeData", "FashionMNIST", "ImageFolder", "MNIST", "VisionDataset",
+    "CIFAR10",
+    "CIFAR100",
+    "DatasetFolder",
+    "Digits",
+    "FakeData",
+    "FashionMNIST",
+    "ImageFolder",
+    "MNIST",
+    "VisionDataset",
     "default_loader",
 ]

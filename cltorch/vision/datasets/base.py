@@ -57,8 +57,8 @@ class VisionDataset(Dataset):
 
 
 def retrieve(url: str, md5: str, folder: Path) -> Path:
-    """Download a file into `folder` with a progress bar, unless it is there; its checksum is verified, and it appears under its name
-    only when complete.
+    """Download a file into `folder` with a progress bar, unless it is there; its checksum is verified, and it appears
+    under its name only when complete.
 
     Raises:
         ImportError: pooch is not installed.

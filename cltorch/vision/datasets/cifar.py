@@ -49,8 +49,12 @@ class CIFAR10(VisionDataset):
     meta, names_key, label_key = "batches.meta", "label_names", "labels"
 
     def __init__(
-        self, root: str | Path, train: bool = True, transform: Callable | None = None,
-        target_transform: Callable | None = None, download: bool = False,
+        self,
+        root: str | Path,
+        train: bool = True,
+        transform: Callable | None = None,
+        target_transform: Callable | None = None,
+        download: bool = False,
     ):
         super().__init__(root, transform=transform, target_transform=target_transform)
         self.train = train
@@ -61,7 +65,8 @@ class CIFAR10(VisionDataset):
         missing = [name for name in [*files, self.meta] if not (folder / name).is_file()]
         if missing:
             raise RuntimeError(
-                f"Dataset not found or corrupted: {folder} lacks {', '.join(missing)}. You can use download=True to download it"
+                f"Dataset not found or corrupted: {folder} lacks {', '.join(missing)}. "
+                "You can use download=True to download it"
             )
         parts = [self._read(folder / name) for name in files]
         self.data = np.concatenate([images for images, _ in parts])  # (N, 32, 32, 3) uint8

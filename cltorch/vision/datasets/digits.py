@@ -23,14 +23,19 @@ class Digits(VisionDataset):
     Raises:
         ImportError: scikit-learn is not installed.
 
-    Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998 (as in `sklearn.datasets.load_digits`).
+    Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998 (as in
+        `sklearn.datasets.load_digits`).
     """
 
     classes = [str(n) for n in range(10)]
 
     def __init__(
-        self, root: str | Path | None = None, train: bool = True, transform: Callable | None = None,
-        target_transform: Callable | None = None, download: bool = False,
+        self,
+        root: str | Path | None = None,
+        train: bool = True,
+        transform: Callable | None = None,
+        target_transform: Callable | None = None,
+        download: bool = False,
     ):
         super().__init__(root, transform=transform, target_transform=target_transform)
         try:

@@ -12,7 +12,8 @@ from .base import VisionDataset
 
 
 class FakeData(VisionDataset):
-    """`size` images of random pixels with random classes; samples are (PIL image, class number), always the same for one index.
+    """`size` images of random pixels with random classes; samples are (PIL image, class number), always the same for
+    one index.
 
     Args:
         size: number of images. image_size: (channels, height, width), 1 or 3 channels. num_classes: number of classes.
@@ -20,11 +21,21 @@ class FakeData(VisionDataset):
     """
 
     def __init__(
-        self, size: int = 1000, image_size: tuple[int, int, int] = (3, 224, 224), num_classes: int = 10,
-        transform: Callable | None = None, target_transform: Callable | None = None, random_offset: int = 0,
+        self,
+        size: int = 1000,
+        image_size: tuple[int, int, int] = (3, 224, 224),
+        num_classes: int = 10,
+        transform: Callable | None = None,
+        target_transform: Callable | None = None,
+        random_offset: int = 0,
     ):
         super().__init__(transform=transform, target_transform=target_transform)
-        self.size, self.image_size, self.num_classes, self.random_offset = size, tuple(image_size), num_classes, random_offset
+        self.size, self.image_size, self.num_classes, self.random_offset = (
+            size,
+            tuple(image_size),
+            num_classes,
+            random_offset,
+        )
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         if index >= len(self):

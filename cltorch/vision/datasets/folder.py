@@ -21,16 +21,22 @@ def default_loader(path: str | Path) -> Image.Image:
 
 
 class DatasetFolder(VisionDataset):
-    """Samples below `root/<class>/…`, found by extension or by `is_valid_file`; classes are numbered in alphabetical order.
+    """Samples below `root/<class>/…`, found by extension or by `is_valid_file`; classes are numbered in alphabetical
+    order.
 
     Raises:
         FileNotFoundError: there is no class folder, or (unless `allow_empty`) one without samples.
     """
 
     def __init__(
-        self, root: str | Path, loader: Callable[[str], Any], extensions: Sequence[str] | None = None,
-        transform: Callable | None = None, target_transform: Callable | None = None,
-        is_valid_file: Callable[[str], bool] | None = None, allow_empty: bool = False,
+        self,
+        root: str | Path,
+        loader: Callable[[str], Any],
+        extensions: Sequence[str] | None = None,
+        transform: Callable | None = None,
+        target_transform: Callable | None = None,
+        is_valid_file: Callable[[str], bool] | None = None,
+        allow_empty: bool = False,
     ):
         super().__init__(root, transform=transform, target_transform=target_transform)
         if (extensions is None) == (is_valid_file is None):
@@ -69,8 +75,21 @@ class ImageFolder(DatasetFolder):
     """Images below `root/<class>/…`; samples are (PIL image in RGB, class number)."""
 
     def __init__(
-        self, root: str | Path, transform: Callable | None = None, target_transform: Callable | None = None,
-        loader: Callable[[str], Any] = default_loader, is_valid_file: Callable[[str], bool] | None = None, allow_empty: bool = False,
+        self,
+        root: str | Path,
+        transform: Callable | None = None,
+        target_transform: Callable | None = None,
+        loader: Callable[[str], Any] = default_loader,
+        is_valid_file: Callable[[str], bool] | None = None,
+        allow_empty: bool = False,
     ):
-        super().__init__(root, loader, None if is_valid_file else IMG_EXTENSIONS, transform, target_transform, is_valid_file, allow_empty)
+        super().__init__(
+            root,
+            loader,
+            None if is_valid_file else IMG_EXTENSIONS,
+            transform,
+            target_transform,
+            is_valid_file,
+            allow_empty,
+        )
         self.imgs = self.samples

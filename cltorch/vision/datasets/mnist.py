@@ -56,11 +56,26 @@ class MNIST(VisionDataset):
         "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
         "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
     }
-    classes = ["0 - zero", "1 - one", "2 - two", "3 - three", "4 - four", "5 - five", "6 - six", "7 - seven", "8 - eight", "9 - nine"]
+    classes = [
+        "0 - zero",
+        "1 - one",
+        "2 - two",
+        "3 - three",
+        "4 - four",
+        "5 - five",
+        "6 - six",
+        "7 - seven",
+        "8 - eight",
+        "9 - nine",
+    ]
 
     def __init__(
-        self, root: str | Path, train: bool = True, transform: Callable | None = None,
-        target_transform: Callable | None = None, download: bool = False,
+        self,
+        root: str | Path,
+        train: bool = True,
+        transform: Callable | None = None,
+        target_transform: Callable | None = None,
+        download: bool = False,
     ):
         super().__init__(root, transform=transform, target_transform=target_transform)
         self.train = train
@@ -70,10 +85,15 @@ class MNIST(VisionDataset):
         part = "train" if train else "t10k"
         paths = [folder / f"{part}-images-idx3-ubyte", folder / f"{part}-labels-idx1-ubyte"]
         if not all(p.is_file() for p in paths):
-            raise RuntimeError(f"Dataset not found: {folder} lacks {part}-*-ubyte. You can use download=True to download it")
+            raise RuntimeError(
+                f"Dataset not found: {folder} lacks {part}-*-ubyte. You can use download=True to download it"
+            )
         images, labels = map(read_idx, paths)
         if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
-            raise RuntimeError(f"{folder}: got images {images.dtype} {images.shape} and labels {labels.shape}, wanted uint8 (N, H, W) and (N,)")
+            raise RuntimeError(
+                f"{folder}: got images {images.dtype} {images.shape} and labels {labels.shape}, "
+                "wanted uint8 (N, H, W) and (N,)"
+            )
         self._images, self._labels = images, labels.astype(np.int64)
 
     @property

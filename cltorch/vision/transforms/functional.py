@@ -26,8 +26,12 @@ class InterpolationMode(Enum):
 
 
 _RESAMPLING = {
-    "nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC,
-    "box": Image.Resampling.BOX, "hamming": Image.Resampling.HAMMING, "lanczos": Image.Resampling.LANCZOS,
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "box": Image.Resampling.BOX,
+    "hamming": Image.Resampling.HAMMING,
+    "lanczos": Image.Resampling.LANCZOS,
 }
 
 
@@ -158,7 +162,9 @@ def normalize(tensor: Tensor, mean: Sequence[float], std: Sequence[float], inpla
     if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
         raise TypeError(f"Input tensor should be a float tensor. Got {getattr(tensor, 'dtype', type(tensor))}.")
     if tensor.dim() < 3:
-        raise ValueError(f"Expected tensor to be a tensor image of size (..., C, H, W). Got tensor.size() = {tuple(tensor.shape)}.")
+        raise ValueError(
+            f"Expected tensor to be a tensor image of size (..., C, H, W). Got tensor.size() = {tuple(tensor.shape)}."
+        )
     dtype = tensor.dtype.numpy
     middle, spread = (np.asarray(v, dtype).reshape(-1, 1, 1) for v in (mean, std))
     if (spread == 0).any():
@@ -181,7 +187,11 @@ def _target_size(op: str, size: Any, width: int, height: int, max_size: int | No
 
 
 def resize(
-    img: Any, size: Any, interpolation: Any = InterpolationMode.BILINEAR, max_size: int | None = None, antialias: bool | None = True
+    img: Any,
+    size: Any,
+    interpolation: Any = InterpolationMode.BILINEAR,
+    max_size: int | None = None,
+    antialias: bool | None = True,
 ) -> Any:
     """The image with the given (height, width), or with its shorter side of the given length."""
     how = _resampling("resize", interpolation)
@@ -195,7 +205,9 @@ def resize(
     def each(array: np.ndarray) -> np.ndarray:
         planes = array.reshape(-1, height, width)
         resized = [np.asarray(Image.fromarray(p.astype(np.float32), "F").resize(wanted[::-1], how)) for p in planes]
-        out = np.stack(resized).reshape(*array.shape[:-2], *wanted) if resized else np.empty((*array.shape[:-2], *wanted))
+        out = (
+            np.stack(resized).reshape(*array.shape[:-2], *wanted) if resized else np.empty((*array.shape[:-2], *wanted))
+        )
         if array.dtype.kind in "iu":
             info = np.iinfo(array.dtype)
             out = np.clip(np.rint(out), info.min, info.max)
@@ -279,7 +291,13 @@ def ten_crop(img: Any, size: Any, vertical_flip: bool = False) -> tuple:
 
 
 def resized_crop(
-    img: Any, top: int, left: int, height: int, width: int, size: Any, interpolation: Any = InterpolationMode.BILINEAR,
+    img: Any,
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    size: Any,
+    interpolation: Any = InterpolationMode.BILINEAR,
     antialias: bool | None = True,
 ) -> Any:
     """A window of the image, resized."""
@@ -301,7 +319,12 @@ def vflip(img: Any) -> Any:
 
 
 def rotate(
-    img: Any, angle: float, interpolation: Any = InterpolationMode.NEAREST, expand: bool = False, center: Any = None, fill: Any = None
+    img: Any,
+    angle: float,
+    interpolation: Any = InterpolationMode.NEAREST,
+    expand: bool = False,
+    center: Any = None,
+    fill: Any = None,
 ) -> Any:
     """The image turned counter-clockwise by `angle` degrees."""
     how = _resampling("rotate", interpolation)
@@ -312,7 +335,8 @@ def rotate(
     def each(array: np.ndarray) -> np.ndarray:
         planes = array.reshape(-1, *array.shape[-2:])
         turned = [
-            np.asarray(Image.fromarray(p.astype(np.float32), "F").rotate(angle, how, expand, center, fillcolor=number)) for p in planes
+            np.asarray(Image.fromarray(p.astype(np.float32), "F").rotate(angle, how, expand, center, fillcolor=number))
+            for p in planes
         ]
         return np.stack(turned).reshape(*array.shape[:-2], *turned[0].shape).astype(array.dtype)
 
@@ -351,7 +375,9 @@ def _blend(array: np.ndarray, other: Any, ratio: float) -> np.ndarray:
 def _luma(array: np.ndarray) -> np.ndarray:
     if array.shape[-3] == 1:
         return array.astype(np.float32)
-    return np.einsum("...chw,c->...hw", array.astype(np.float32), np.array([0.2989, 0.587, 0.114], np.float32))[..., None, :, :]
+    return np.einsum("...chw,c->...hw", array.astype(np.float32), np.array([0.2989, 0.587, 0.114], np.float32))[
+        ..., None, :, :
+    ]
 
 
 def _factor(op: str, name: str, value: float) -> None:
@@ -380,7 +406,9 @@ def adjust_saturation(img: Any, saturation_factor: float) -> Any:
     _factor("adjust_saturation", "saturation_factor", saturation_factor)
     if _is_pil("adjust_saturation", img):
         return ImageEnhance.Color(img).enhance(saturation_factor)
-    return _on_array(img, lambda array: array if array.shape[-3] == 1 else _blend(array, _luma(array), saturation_factor))
+    return _on_array(
+        img, lambda array: array if array.shape[-3] == 1 else _blend(array, _luma(array), saturation_factor)
+    )
 
 
 def adjust_hue(img: Any, hue_factor: float) -> Any:
@@ -412,7 +440,13 @@ def gaussian_blur(img: Any, kernel_size: Any, sigma: Any = None) -> Any:
     sizes = [kernel_size] * 2 if isinstance(kernel_size, int) else list(kernel_size)
     if any(k <= 0 or k % 2 == 0 for k in sizes):
         raise ValueError(f"kernel_size should have odd and positive integers. Got {kernel_size}")
-    sigmas = [0.15 * k + 0.35 for k in sizes] if sigma is None else [sigma] * 2 if isinstance(sigma, (int, float)) else list(sigma)
+    sigmas = (
+        [0.15 * k + 0.35 for k in sizes]
+        if sigma is None
+        else [sigma] * 2
+        if isinstance(sigma, (int, float))
+        else list(sigma)
+    )
     if _is_pil("gaussian_blur", img):
         return to_pil_image(gaussian_blur(pil_to_tensor(img), kernel_size, sigma), img.mode)
 
@@ -445,7 +479,31 @@ def erase(img: Tensor, i: int, j: int, h: int, w: int, v: Any, inplace: bool = F
 
 
 __all__ = [
-    "InterpolationMode", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "center_crop", "convert_image_dtype",
-    "crop", "erase", "five_crop", "gaussian_blur", "get_dimensions", "get_image_size", "hflip", "invert", "normalize", "pad",
-    "pil_to_tensor", "resize", "resized_crop", "rgb_to_grayscale", "rotate", "ten_crop", "to_grayscale", "to_pil_image", "to_tensor", "vflip",
+    "InterpolationMode",
+    "adjust_brightness",
+    "adjust_contrast",
+    "adjust_hue",
+    "adjust_saturation",
+    "center_crop",
+    "convert_image_dtype",
+    "crop",
+    "erase",
+    "five_crop",
+    "gaussian_blur",
+    "get_dimensions",
+    "get_image_size",
+    "hflip",
+    "invert",
+    "normalize",
+    "pad",
+    "pil_to_tensor",
+    "resize",
+    "resized_crop",
+    "rgb_to_grayscale",
+    "rotate",
+    "ten_crop",
+    "to_grayscale",
+    "to_pil_image",
+    "to_tensor",
+    "vflip",
 ]

@@ -86,7 +86,11 @@ class Resize(Transform):
     """To (height, width), or the shorter side to a length."""
 
     def __init__(
-        self, size: Any, interpolation: Any = InterpolationMode.BILINEAR, max_size: int | None = None, antialias: bool | None = True
+        self,
+        size: Any,
+        interpolation: Any = InterpolationMode.BILINEAR,
+        max_size: int | None = None,
+        antialias: bool | None = True,
     ):
         if not isinstance(size, (int, list, tuple)):
             raise TypeError(f"Size should be int or sequence. Got {type(size)}")
@@ -254,7 +258,9 @@ class RandomCrop(Transform):
         ValueError: the (padded) image is smaller than the window.
     """
 
-    def __init__(self, size: Any, padding: Any = None, pad_if_needed: bool = False, fill: Any = 0, padding_mode: str = "constant"):
+    def __init__(
+        self, size: Any, padding: Any = None, pad_if_needed: bool = False, fill: Any = 0, padding_mode: str = "constant"
+    ):
         self.size, self.padding, self.pad_if_needed = _pair(size), padding, pad_if_needed
         self.fill, self.padding_mode = fill, padding_mode
 
@@ -277,10 +283,20 @@ class RandomResizedCrop(Transform):
     """A window of random area and aspect ratio, resized."""
 
     def __init__(
-        self, size: Any, scale: Sequence[float] = (0.08, 1.0), ratio: Sequence[float] = (3 / 4, 4 / 3),
-        interpolation: Any = InterpolationMode.BILINEAR, antialias: bool | None = True,
+        self,
+        size: Any,
+        scale: Sequence[float] = (0.08, 1.0),
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+        interpolation: Any = InterpolationMode.BILINEAR,
+        antialias: bool | None = True,
     ):
-        self.size, self.scale, self.ratio, self.interpolation, self.antialias = _pair(size), scale, ratio, interpolation, antialias
+        self.size, self.scale, self.ratio, self.interpolation, self.antialias = (
+            _pair(size),
+            scale,
+            ratio,
+            interpolation,
+            antialias,
+        )
 
     def __call__(self, img: Any) -> Any:
         width, height = F.get_image_size(img)
@@ -292,7 +308,9 @@ class RandomResizedCrop(Transform):
             if 0 < w <= width and 0 < h <= height:
                 top, left = int(random.integers(height - h + 1)), int(random.integers(width - w + 1))
                 return F.resized_crop(img, top, left, h, w, self.size, self.interpolation)
-        ratio = min(max(width / height, self.ratio[0]), self.ratio[1])  # the largest window of an allowed ratio, in the middle
+        ratio = min(
+            max(width / height, self.ratio[0]), self.ratio[1]
+        )  # the largest window of an allowed ratio, in the middle
         w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
         return F.resized_crop(img, (height - h) // 2, (width - w) // 2, h, w, self.size, self.interpolation)
 
@@ -301,7 +319,12 @@ class RandomRotation(Transform):
     """Turned by a random angle within `degrees` (a number, or lowest and highest)."""
 
     def __init__(
-        self, degrees: Any, interpolation: Any = InterpolationMode.NEAREST, expand: bool = False, center: Any = None, fill: Any = 0
+        self,
+        degrees: Any,
+        interpolation: Any = InterpolationMode.NEAREST,
+        expand: bool = False,
+        center: Any = None,
+        fill: Any = 0,
     ):
         if isinstance(degrees, (int, float)) and degrees < 0:
             raise ValueError("If degrees is a single number, it must be positive.")
@@ -309,7 +332,9 @@ class RandomRotation(Transform):
         self.interpolation, self.expand, self.center, self.fill = interpolation, expand, center, fill
 
     def __call__(self, img: Any) -> Any:
-        return F.rotate(img, host_random().uniform(*self.degrees), self.interpolation, self.expand, self.center, self.fill)
+        return F.rotate(
+            img, host_random().uniform(*self.degrees), self.interpolation, self.expand, self.center, self.fill
+        )
 
 
 class ColorJitter(Transform):
@@ -338,8 +363,10 @@ class ColorJitter(Transform):
     def __call__(self, img: Any) -> Any:
         random = host_random()
         steps = [
-            (F.adjust_brightness, self.brightness), (F.adjust_contrast, self.contrast),
-            (F.adjust_saturation, self.saturation), (F.adjust_hue, self.hue),
+            (F.adjust_brightness, self.brightness),
+            (F.adjust_contrast, self.contrast),
+            (F.adjust_saturation, self.saturation),
+            (F.adjust_hue, self.hue),
         ]
         for i in random.permutation(4):
             adjust, limits = steps[i]
@@ -362,10 +389,15 @@ class GaussianBlur(Transform):
 
 
 class RandomErasing(Transform):
-    """A random rectangle of a tensor image erased, with probability p; `value` a number, one per channel, or 'random'."""
+    """A random rectangle of a tensor image erased, with probability p; `value` a number, one per channel, or 'random'.
+    """
 
     def __init__(
-        self, p: float = 0.5, scale: Sequence[float] = (0.02, 0.33), ratio: Sequence[float] = (0.3, 3.3), value: Any = 0,
+        self,
+        p: float = 0.5,
+        scale: Sequence[float] = (0.02, 0.33),
+        ratio: Sequence[float] = (0.3, 3.3),
+        value: Any = 0,
         inplace: bool = False,
     ):
         self.p, self.scale, self.ratio, self.value, self.inplace = p, scale, ratio, value, inplace
