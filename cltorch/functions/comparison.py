@@ -319,7 +319,8 @@ def unique_consecutive(
 
 def _rows(x: Tensor, dim: int) -> Tensor:
     d = wrap_dim("unique", dim, x.dim())
-    return x.movedim(d, 0).reshape(x.shape[d], -1)
+    width = math.prod(n for k, n in enumerate(x.shape) if k != d)
+    return x.movedim(d, 0).reshape(x.shape[d], width)
 
 
 def _unrows(rows: Tensor, x: Tensor, dim: int) -> Tensor:

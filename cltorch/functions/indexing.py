@@ -678,6 +678,8 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     check_tensor("take", input=input, index=index)
     if index.dtype is not dtypes.int64:
         raise RuntimeError(f"take(): Expected a long tensor for index, but got {index.dtype}")
+    if not index.dim():
+        return apply(records.INDEX, (input.reshape(-1), index.reshape(1)), ((0,),)).reshape(())
     return apply(records.INDEX, (input.reshape(-1), index), ((0,),))
 
 

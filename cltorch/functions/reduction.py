@@ -16,7 +16,7 @@ from ..autograd.modes import no_grad
 from ..dispatch import apply, cast
 from ..dtypes import DType
 from ..ops import reductions as records
-from ..shapes import wrap_dim, wrap_dims
+from ..shapes import broadcast, wrap_dim, wrap_dims
 from ..tensor import Tensor
 from .derive import check_tensor, with_out
 from .nodes import differentiates, give_backward
@@ -489,7 +489,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
             f"cosine_similarity: expected common dtype to be floating point, yet common dtype is "
             f"{common.name.capitalize()}"
         )
-    x1, x2 = cast(x1, common), cast(x2, common)
+    shape = broadcast("cosine_similarity", x1._layout.shape, x2._layout.shape)
+    x1, x2 = cast(x1, common).expand(shape), cast(x2, common).expand(shape)
     n1, n2 = vector_norm(x1, 2, dim, True), vector_norm(x2, 2, dim, True)
     with no_grad():  # at the bound the norm counts as a constant
         low1, low2 = n1.detach().clamp(min=eps), n2.detach().clamp(min=eps)

@@ -199,7 +199,7 @@ def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size =
         ..., ::dh, ::dw
     ]  # (N, C, H', W', kh, kw)
     n, c = input.shape[:2]
-    return patches.permute(0, 1, 4, 5, 2, 3).reshape(n, c * kh * kw, -1)
+    return patches.permute(0, 1, 4, 5, 2, 3).reshape(n, c * kh * kw, patches.shape[2] * patches.shape[3])
 
 
 def fold(
@@ -310,6 +310,9 @@ def conv_transpose2d(
             f"Output "
             "size is too small"
         )
+    beyond = [more // step for more, step in zip(extra, s)]
+    if any(beyond):  # the map's result has no such rows: they belong to pixels of 0 after the last
+        input = pad(input, (0, beyond[1], 0, beyond[0]))
     out = apply(records.CONV2D_INPUT, (records.rows(input), records.taps(weight)), (s, p, d, groups, size))
     return out if bias is None else out + bias.reshape(-1, 1, 1)
 

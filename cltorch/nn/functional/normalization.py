@@ -208,9 +208,9 @@ def batch_norm(
         ValueError: training with one value per channel.
         RuntimeError: running statistics are missing in evaluation, or a size does not fit.
     """
-    if input.dim() < 2:
+    if input.dim() < 2 and (input.numel() or not input.dim()):
         raise RuntimeError(f"batch_norm: input: got {input.dim()} dimensions, wanted at least 2")
-    channels = input.shape[1]
+    channels = input.shape[min(1, input.dim() - 1)]
     for name, given in (
         ("running_mean", running_mean),
         ("running_var", running_var),
@@ -219,6 +219,8 @@ def batch_norm(
     ):
         if given is not None and given.shape[0] != channels:
             raise RuntimeError(f"{name} should contain {channels} elements not {given.numel()}")
+    if input.dim() == 1:
+        return input.clone()
     affine = (1, channels, *(1,) * (input.dim() - 2))
     if not training:
         if running_mean is None or running_var is None:

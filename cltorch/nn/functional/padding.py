@@ -104,19 +104,25 @@ def _reflect(input: Tensor, dim: int, before: int, after: int) -> Tensor:
 
 
 def _replicate(input: Tensor, dim: int, before: int, after: int) -> Tensor:
-    input, before, after = _cropped(input, dim, before, after)
-    n, parts = input.shape[dim], [input]
-    if n == 0:
+    n = input.shape[dim]
+    if n == 0 or n + before + after < 1:
         raise RuntimeError(
-            f"Expected non-zero size for input dimension {dim} in replicate padding, got {list(input.shape)}"
+            f"replicate padding: got {n} elements and padding ({before}, {after}) in dimension {dim} of "
+            f"{list(input.shape)}, wanted at least one element in input and result"
         )
-    shape = list(input.shape)
+    if -before >= n or -after >= n:  # nothing of the inner part is left: the end nearest to it, repeated
+        shape = list(input.shape)
+        shape[dim] = n + before + after
+        return input.narrow(dim, n - 1 if before < 0 else 0, 1).expand(shape)
+    first, last = input.narrow(dim, 0, 1), input.narrow(dim, n - 1, 1)
+    input, before, after = _cropped(input, dim, before, after)
+    shape, parts = list(input.shape), [input]
     if before:
         shape[dim] = before
-        parts.insert(0, input.narrow(dim, 0, 1).expand(shape))
+        parts.insert(0, first.expand(shape))
     if after:
         shape[dim] = after
-        parts.append(input.narrow(dim, n - 1, 1).expand(shape))
+        parts.append(last.expand(shape))
     return _joined(parts, dim)
 
 
