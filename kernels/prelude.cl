@@ -2,6 +2,8 @@
 //
 // vec_load{W}(p), vec_store{W}(v, p)      T in char uchar short ushort int uint long ulong float double; W in 1 2 4 8 16;
 //                                         p: pointer to T in __global, __local or __private memory, aligned as T only.
+// vec_stream{W}(v, p)                     the same past the cache, for results too large to stay in it; p in __global.
+// PREFETCH(p)                             start to read the cache line of a __global pointer, which need not exist.
 // half_load{W}(p), half_store{W}(v, p)    float{W} from and to float16 kept as ushort; to nearest even, NaN kept.
 // bf16_load{W}(p), bf16_store{W}(v, p)    likewise for bfloat16.
 // half_bits(v) half_value(v) half_round(v), bf16_bits(v) bf16_value(v) bf16_round(v)    the same in registers, any width.
@@ -27,6 +29,21 @@
 #define CONVERT(T, v) convert_##T(v)
 #endif
 
+#ifdef __has_builtin
+#if __has_builtin(__builtin_nontemporal_store)
+#define PAST_CACHE(v, p) __builtin_nontemporal_store(v, p)
+#endif
+#if __has_builtin(__builtin_prefetch)
+#define PREFETCH(p) __builtin_prefetch((const __global void *)(p))
+#endif
+#endif
+#ifndef PAST_CACHE
+#define PAST_CACHE(v, p) (*(p) = (v))
+#endif
+#ifndef PREFETCH
+#define PREFETCH(p)
+#endif
+
 #define VECTOR_ACCESS_IN(SPACE, T, W)                                                                                  \
   INLINE T##W vec_load##W(const SPACE T *p) { return *(const SPACE T##W##_unaligned *)p; }                             \
   INLINE void vec_store##W(T##W v, SPACE T *p) { *(SPACE T##W##_unaligned *)p = v; }
@@ -35,7 +52,13 @@
   typedef T##W T##W##_unaligned __attribute__((aligned(sizeof(T))));                                                   \
   VECTOR_ACCESS_IN(__global, T, W)                                                                                     \
   VECTOR_ACCESS_IN(__local, T, W)                                                                                      \
-  VECTOR_ACCESS_IN(__private, T, W)
+  VECTOR_ACCESS_IN(__private, T, W)                                                                                    \
+  INLINE void vec_stream##W(T##W v, __global T *p) {                                                                   \
+    if (((size_t)p & (sizeof(T##W) - 1)) == 0)                                                                         \
+      PAST_CACHE(v, (__global T##W *)p);                                                                               \
+    else                                                                                                               \
+      vec_store##W(v, p);                                                                                              \
+  }
 
 #define SCALAR_ACCESS_IN(SPACE, T)                                                                                     \
   INLINE T vec_load1(const SPACE T *p) { return *p; }                                                                  \

@@ -15,10 +15,12 @@ from math import prod
 from ..dtypes import DType, int64
 from ..shapes import Layout, contiguous_stride
 from ..target import Target
-from .expression import gather, load, scatter, store, vector_type
+from .expression import gather, load, pack, scatter, store, vector_type
 from .source import Argument, Input, Output, Value
 
 INPUT, STORE, INDEX = "input", "store", "index"
+_STREAM_BYTES = 1 << 25  # a result too large to be still in a cache when it is read
+_STREAMS = ("intel", "pocl")  # drivers known to compile stores past the cache, and prefetches
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Operand:
         dtype: of its elements.
         offset, strides: in elements, a stride per walked dim.
         alias: for a store, the input whose buffer it shares, or -1; for an input, the store, or -1.
+        stream: write past the cache.
     """
 
     role: str
@@ -39,6 +42,7 @@ class Operand:
     offset: int
     strides: tuple[int, ...]
     alias: int = -1
+    stream: bool = False
 
     @property
     def pointer(self) -> str:
@@ -77,6 +81,8 @@ class Operand:
         pointer = f"{self.pointer} + {at}"
         if kind == "step":
             return scatter(self.dtype, text, pointer, stride, width)
+        if self.stream and width > 1:
+            return f"vec_stream{width}({pack(self.dtype, text, width)}, {pointer});"
         return store(self.dtype, text, pointer, width)
 
 
@@ -156,6 +162,22 @@ def index_ctype(shape: Sequence[int], operands: Sequence[Operand]) -> str:
         if top >= 1 << 30:
             return "long"
     return "long" if prod(shape) >= 1 << 30 else "int"
+
+
+def streams(target: Target) -> bool:
+    """True if kernels for `target` may store past the cache and prefetch."""
+    return target.kind == "cpu" and target.vendor in _STREAMS
+
+
+def streaming(shape: Sequence[int], operands: Sequence[Operand], target: Target) -> list[Operand]:
+    """`operands`, with the large results marked to be written past the cache: lines are not read to be overwritten."""
+    if not streams(target):
+        return list(operands)
+    elements = [prod(n for n, s in zip(shape, o.strides) if s) for o in operands]
+    return [
+        replace(o, stream=o.role == STORE and o.alias < 0 and o.dtype.itemsize * n >= _STREAM_BYTES)
+        for o, n in zip(operands, elements)
+    ]
 
 
 def value_arguments(ctype: str, numbers: Sequence[int]) -> list[Value]:

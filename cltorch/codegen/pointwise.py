@@ -34,6 +34,7 @@ from .operands import (
     index_ctype,
     kind_of,
     reorder,
+    streaming,
     widest,
     width_for,
 )
@@ -138,6 +139,7 @@ def lower_pointwise(body: Body, target: Target) -> Lowered:
     used = [i for i in range(program.inputs) if i in needed]
     given = gather_operands(body.shape, body.inputs, used, body.stores, body.aliases, _uses_index(program, needed))
     shape, operands = collapse(*reorder(body.shape, given, by_stride(body.shape, given)))
+    operands = streaming(shape, operands, target)
     if len(shape) <= 1 and all(o.strides[0] in (0, 1) if shape else True for o in operands):
         return _flat(program, needed, shape, operands, target)
     long_dim = _long_dim(shape, operands)

@@ -37,6 +37,8 @@ from .operands import (
     bytes_moved,
     index_ctype,
     kind_of,
+    streaming,
+    streams,
     widest,
     width_for,
 )
@@ -199,8 +201,10 @@ def _walk_of(analysis: _Analysis, target: Target) -> _Walk:
         longest = max(range(len(axis)), key=lambda i: axis[i][0])
         axis.append(axis.pop(longest))
     steps = kept + reduced
-    moved = tuple(replace(o, strides=tuple(step[k] for _, step in steps)) for k, o in enumerate(operands))
-    return _Walk(tuple(n for n, _ in kept), tuple(n for n, _ in reduced), moved, horizontal)
+    shape = [n for n, _ in steps]
+    moved = [replace(o, strides=tuple(step[k] for _, step in steps)) for k, o in enumerate(operands)]
+    moved = streaming(shape, moved, target)
+    return _Walk(tuple(n for n, _ in kept), tuple(n for n, _ in reduced), tuple(moved), horizontal)
 
 
 def _is_full(analysis: _Analysis, o: Operand) -> bool:
@@ -259,7 +263,7 @@ def _merge_text(kind: str, a: str, b: str) -> str:
     if kind == "prod":
         return f"{a} * {b}"
     compare = ">" if kind == "max" else "<"
-    return f"({a} {compare} {b} || {a} != {a}) ? {a} : {b}"
+    return f"({b} {compare} {a} || {b} != {b}) ? {b} : {a}"  # the chain through a is as short as can be
 
 
 def _identity(kind: str, dtype: DType, width: int) -> str:
@@ -446,6 +450,7 @@ class _Form:
     staged: dict[int, int]  # value -> pass that computes it
     stage_elements: int
     partials: bool  # write raw reductions to scratch instead of the program's stores
+    prefetch: bool = False  # fetch the next row while the second pass computes
 
     @property
     def inner(self) -> int:
@@ -671,7 +676,12 @@ class _UnitCode:
                 if v < len(program.inputs):
                     o = self._operand(INPUT, v)
                     used.add(self.walk.operands.index(o))
-                    block.bind(v, o.dtype, o.read(*self._lane_place(o, f"{o.name}_p", at), width))
+                    place = self._lane_place(o, f"{o.name}_p", at)
+                    block.bind(v, o.dtype, o.read(*place, width))
+                    if self.form.prefetch and level == 2 and width > 1 and place[1] == "unit":
+                        block.statements.append(
+                            f"PREFETCH({o.pointer} + {place[0]} + {o.name}_k{len(self.walk.kept) - 1});"
+                        )
             else:
                 name = row.name(v)
                 splat = self.row_width != width
@@ -976,6 +986,13 @@ def _staged(analysis: _Analysis, walk: _Walk, target: Target) -> tuple[dict[int,
     return (staged, room) if row <= room else ({}, 0)
 
 
+def _prefetch_pays(analysis: _Analysis, walk: _Walk, target: Target) -> bool:
+    """True where the next row would come from memory while this one is computed from the cache."""
+    if not (streams(target) and walk.horizontal and walk.kept and analysis.passes >= 2):
+        return False
+    return any(o.stream for o in walk.operands) and walk.kept[-1] > 1
+
+
 def _launch(analysis: _Analysis, walk: _Walk, target: Target, parts: int, split: tuple[int, int] | None) -> Launch:
     """The launch over the program's rows; `split` = (reduced dim, its length per part) for partial sums."""
     gpu = target.kind == "gpu"
@@ -986,7 +1003,16 @@ def _launch(analysis: _Analysis, walk: _Walk, target: Target, parts: int, split:
         copies = 1
     local_size = 1 if not gpu else 256 if not walk.horizontal else 64 if prod(walk.reduced) <= 512 else 256
     form = _Form(
-        analysis, walk, ctype, gpu, local_size, split[0] if split else None, staged, stage_elements, split is not None
+        analysis,
+        walk,
+        ctype,
+        gpu,
+        local_size,
+        split[0] if split else None,
+        staged,
+        stage_elements,
+        split is not None,
+        _prefetch_pays(analysis, walk, target),
     )
     tail_version = not walk.horizontal and _aliased(analysis) and not gpu
     codes = [_UnitCode(form, width, copies)] + ([_UnitCode(form, 1, 1)] if tail_version else [])
