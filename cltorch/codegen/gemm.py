@@ -346,15 +346,18 @@ def _tile_config(problem: GemmProblem, target: Target) -> GemmConfig:
     width = tile_n * lanes
     ahead = min(m, n) >= _AHEAD and k >= 128
     pack_a = pack_b = "ahead" if ahead else "group"
+    skinny = m <= 8 * tile_m
     if not ahead and _native(dtype):
         a, b = problem.a, problem.b
         # a copy does not pay for an A read by few panels, for a B read by few strips, nor for dense ones
         if a.column == 1 or (a.row == 1 and (n <= 2 * width or k <= 64 or a.column <= 2 * m)):
             pack_a = "direct"
-        if b.column == 1 and n >= width and (m <= 2 * tile_m or k <= 64 or (b.row <= 4 * width and m <= 8 * tile_m)):
+        if b.column == 1 and n >= width and (skinny or k <= 64 or (b.row <= 4 * width and m <= 12 * tile_m)):
             pack_b = "direct"
     room = min(target.local_memory, _LOCAL) // _sum_bytes(dtype) - 256
     deepest = 1024 if ahead else 256 if room >= 32768 else 64
+    if skinny and pack_b == "direct" and problem.b.row > 4 * width:
+        deepest = 64  # rows of B whose pages the first-level TLB holds: all panels of a block hop over the same ones
     if target.loop_limit:
         deepest = min(deepest, target.loop_limit)
     wanted = max(1, min(4 * target.compute_units, int(problem.flops / _GROUP_FLOPS)))
