@@ -439,7 +439,9 @@ def save_safetensors(
     def described(name: str) -> Any:
         dtype, shape, array = tensors[name].dtype.name, list(tensors[name].shape), arrays[name]
         if hasattr(safetensors, "TensorSpec"):  # since 0.8
-            return safetensors.TensorSpec(dtype, shape, array.ctypes.data, array.nbytes)
+            return safetensors.TensorSpec(
+                dtype=dtype, shape=shape, data_ptr=array.ctypes.data, data_len=array.nbytes
+            )
         return {"dtype": dtype, "shape": shape, "data": array.tobytes()}
 
     path = Path(filename)
