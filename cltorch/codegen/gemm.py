@@ -387,7 +387,8 @@ def _tile_config(problem: GemmProblem, target: Target) -> GemmConfig:
     def groups() -> int:
         return up(up(m, tile_m), rows) * up(up(n, width), columns) * problem.count
 
-    while groups() < wanted and (columns > 2 or rows > 1):
+    deep = k >= 1024 and k >= 8 * max(m, n)  # blocks cut small would read, and pack, the long operands many times over
+    while not deep and groups() < wanted and (columns > 2 or rows > 1):
         if columns > 2 and (columns * width >= rows * tile_m or rows == 1):
             columns -= 1
         elif rows > 1:
