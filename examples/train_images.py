@@ -99,8 +99,8 @@ def draw(path: Path, losses: list, accuracies: list, model: nn.Module, dataset, 
     steps = [len(losses) * (i + 1) / len(accuracies) for i in range(len(accuracies))]
     other.plot(steps, [100 * a for a in accuracies], "o-", color="tab:orange", label="test accuracy")
     other.set_ylabel("test accuracy, %")
-    axes.legend(loc="upper center")
-    other.legend(loc="center right")
+    lines = [*axes.lines[1:], *other.lines]
+    other.legend(lines, [line.get_label() for line in lines], loc="center right")
     for cell, (image, label), guess in zip(right.subplots(3, 4).flat, picked, guesses):
         cell.imshow((image.numpy().transpose(1, 2, 0) + 1) / 2)
         cell.set_title(dataset.classes[guess], fontsize=9, color="tab:green" if guess == label else "tab:red")
