@@ -208,14 +208,14 @@ def _average(x: np.ndarray, weights: list[tuple]) -> np.ndarray:
     shape = (*x.shape[:-2], max((w[0] for w in weights), default=-1) + 1, max((w[1] for w in weights), default=-1) + 1)
     out = np.empty(shape, x.dtype)
     for oy, ox, where, divisor in weights:
-        out[..., oy, ox] = x[(..., *where)].sum((-2, -1)) / divisor
+        out[..., oy, ox] = x[(...,) + where].sum((-2, -1)) / divisor
     return out
 
 
 def _average_backward(g: np.ndarray, size: Pair, weights: list[tuple]) -> np.ndarray:
     out = np.zeros((*g.shape[:-2], *size), g.dtype)
     for oy, ox, where, divisor in weights:
-        out[(..., *where)] += (g[..., oy, ox] / divisor)[..., None, None]
+        out[(...,) + where] += (g[..., oy, ox] / divisor)[..., None, None]
     return out
 
 
