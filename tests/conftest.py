@@ -5,6 +5,8 @@ silent.
 from __future__ import annotations
 
 import os
+import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from cltorch import runtime
@@ -17,6 +19,21 @@ _EXPECTED = {
     "rusticl": "apt-get install mesa-opencl-icd",
     "oclgrind": "apt-get install oclgrind",
 }  # fmt: skip
+
+
+def _has_pytorch() -> bool:
+    try:
+        return find_spec("torch") is not None
+    except ValueError:  # a None in sys.modules
+        return False
+
+
+def _needs_pytorch(path: Path) -> bool:
+    return bool(re.search(r"^(import torch|from (tests\.)?oracle import)", path.read_text(encoding="utf-8"), re.M))
+
+
+_TESTS = Path(__file__).parent
+collect_ignore = [] if _has_pytorch() else [str(path) for path in _TESTS.rglob("test_*.py") if _needs_pytorch(path)]
 
 
 def _there(name: str, found: list[runtime.Device]) -> bool:
@@ -39,6 +56,9 @@ def pytest_report_header() -> list[str]:
     for name in ("rusticl", "oclgrind"):
         if _there(name, []) and not any(each.target.vendor == name for each in found):
             lines.append(f"OpenCL in child processes: {name}")
+    if collect_ignore:
+        names = ", ".join(str(Path(path).relative_to(_TESTS)) for path in collect_ignore)
+        lines.append(f"PyTorch missing: {len(collect_ignore)} files that compare with it are left out: {names}")
     missing = [f"{name} ({how})" for name, how in _EXPECTED.items() if not _there(name, found)]
     lines.append(f"OpenCL missing: {', '.join(missing) or 'nothing'}")
     chosen = {name: value for name, value in os.environ.items() if name.startswith(("CLTORCH_", "RUSTICL", "OCL_ICD"))}
