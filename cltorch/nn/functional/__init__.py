@@ -46,6 +46,7 @@ from .activation import (
     threshold_,
 )
 from .affine import linear
+from .attention import multi_head_attention_forward, scaled_dot_product_attention
 from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d, fold, unfold
 from .lookup import embedding, embedding_bag, normalize, pairwise_distance
 from .loss import (

@@ -74,7 +74,8 @@ def interpolate(
     """`input` resized to `size`, or by `scale_factor`, in its dims after the second.
 
     Args:
-        mode: 'nearest', 'nearest-exact', 'linear' (3 dims), 'bilinear' (4 dims), 'trilinear' (5 dims) or 'area'.
+        mode: 'nearest', 'nearest-exact', 'linear' (3 dims), 'bilinear' or 'bicubic' (4 dims), 'trilinear' (5 dims) or
+            'area'.
         align_corners: of the linear modes: the corner pixels' centres, not their corners, are kept.
         recompute_scale_factor: use the ratio of the rounded sizes instead of the given factor.
 
@@ -135,10 +136,16 @@ def interpolate(
         for d in range(n):
             input = _linear(input, d + 2, wanted[d], factors[d], bool(align_corners))
         return input
+    if mode == "bicubic":
+        if n != 2:
+            raise NotImplementedError(f"Got {n + 2}D input, but bicubic mode needs 4D input")
+        for d in range(n):
+            input = _cubic(input, d + 2, wanted[d], factors[d], bool(align_corners))
+        return input
     if mode == "area":
         return _area(input, wanted)
     raise NotImplementedError(
-        f"interpolate: mode: got {mode!r}, wanted nearest, nearest-exact, linear, bilinear, trilinear or area"
+        f"interpolate: mode: got {mode!r}, wanted nearest, nearest-exact, linear, bilinear, bicubic, trilinear or area"
     )
 
 
@@ -171,6 +178,38 @@ def _linear(x: Tensor, dim: int, size: int, factor: float | None, align_corners:
         row[min(low + 1, old - 1)] += share
     matrix = tensor(rows, dtype=x.dtype, device=x.device)
     return x.transpose(dim, -1).matmul(matrix.t()).transpose(dim, -1)
+
+
+_CUBIC = -0.75  # the slope at distance 1
+
+
+def _cubic(x: Tensor, dim: int, size: int, factor: float | None, align_corners: bool) -> Tensor:
+    """Cubic convolution along one dim, as a product with a (size, old) matrix of four weights per row; positions
+    beyond the ends read the end.
+
+    Source: Keys, Cubic convolution interpolation for digital image processing, 1981.
+    """
+    old = x.shape[dim]
+    rows = [[0.0] * old for _ in range(size)]
+    for i, row in enumerate(rows):
+        if align_corners:
+            at = i * (old - 1) / (size - 1) if size > 1 else 0.0
+        else:
+            at = (i + 0.5) * (old / size if factor is None else 1 / factor) - 0.5
+        low = floor(at)
+        for place in range(low - 1, low + 3):
+            row[min(max(place, 0), old - 1)] += _keys(abs(at - place))
+    matrix = tensor(rows, dtype=x.dtype, device=x.device)
+    return x.transpose(dim, -1).matmul(matrix.t()).transpose(dim, -1)
+
+
+def _keys(far: float) -> float:
+    """The weight of a point at this distance."""
+    if far <= 1:
+        return ((_CUBIC + 2) * far - (_CUBIC + 3)) * far * far + 1
+    if far < 2:
+        return _CUBIC * (((far - 5) * far + 8) * far - 4)
+    return 0.0
 
 
 def _area(x: Tensor, wanted: list[int]) -> Tensor:
