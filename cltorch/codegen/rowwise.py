@@ -42,8 +42,8 @@ from .operands import (
     widest,
     width_for,
 )
-from .pointwise import group_count, round_up
-from .program import Instr, Reduce, RowProgram
+from .pointwise import group_count, lower_pointwise, round_up
+from .program import Body, Instr, Reduce, RowProgram
 from .source import Argument, Input, KernelSource, Launch, Lowered, Output, Scalar, Scratch, Value, render
 
 _BLOCK_VECTORS = 256  # vectors summed plainly before the compensated sum takes them over
@@ -266,6 +266,10 @@ def _merge_text(kind: str, a: str, b: str) -> str:
     return f"({b} {compare} {a} || {b} != {b}) ? {b} : {a}"  # the chain through a is as short as can be
 
 
+def _key_dtype(source: DType, long_positions: bool) -> DType:
+    return int64 if long_positions or source in (float64, int64) else int32
+
+
 def _identity(kind: str, dtype: DType, width: int) -> str:
     if kind in ("sum", "prod"):
         return literal("0" if kind == "sum" else "1", dtype, width)
@@ -297,8 +301,7 @@ class _Reduction:
 
     def key_dtype(self, source: DType) -> DType:
         """Integers that order the elements of an argmax; positions have the same size."""
-        wide = self.long_positions or source in (float64, int64)
-        return int64 if wide else int32
+        return _key_dtype(source, self.long_positions)
 
     def names(self, copy: int) -> tuple[str, ...]:
         """The C variables that hold the partial result of a copy."""
@@ -589,6 +592,9 @@ class _UnitCode:
                     if self.form.gpu:
                         out.finish += self._tree(r, v, names)
                 out.finish.append(f"{name} = {self._result(r, v, names)};")
+                if self.form.partials and r.arg:
+                    out.declare.append(f"{register_type(r.key_dtype(self._source(v)), self.row_width)} {name}_key;")
+                    out.finish.append(f"{name}_key = {names[0]};")
                 kept_as = self._result_dtype(v) if self.form.partials else dtype
                 row.bind(v, kept_as, name, declare=False, rounded=dtype.register != "float" or dtype is float32)
         return out
@@ -767,10 +773,13 @@ class _UnitCode:
                 linear = f"({linear} * k{d} + c{d})"
             if not self.horizontal:
                 linear = f"({linear} * k{len(kept) - 1} + {self._lane(u)})"
-            for n, v in enumerate(self.analysis.reduces(1)):
+            dtypes = _partial_dtypes(self.analysis, self.walk)
+            for n, (v, part_of) in enumerate(_partials(self.analysis)):
                 pointer = f"partial{n} + (part * ({rows}) + {linear})"
-                dtype = self._result_dtype(v)
-                text = block.name(v)
+                dtype = dtypes[n]
+                text = block.name(v) + ("_key" if part_of == "key" else "")
+                if part_of == "at":
+                    text = convert(text, int64, dtype, self.row_width)
                 if dtype is bool_:
                     text = f"CONVERT(uchar{self.row_width}, {text})" if self.row_width > 1 else f"(uchar)({text})"
                 out.append(f"vec_store{self.row_width}({text}, {pointer});")
@@ -783,7 +792,7 @@ class _UnitCode:
 
 
 def lower_rowwise(program: RowProgram, target: Target) -> Lowered:
-    """The launches for `program`: none without rows, two where rows are few and long, else one.
+    """The launches for `program`: none without rows, more where rows are few and long, else one.
 
     Raises ValueError if no dim is reduced and the program has a Reduce over nothing to reduce: callers give `dims` of
     at least one dim.
@@ -793,9 +802,22 @@ def lower_rowwise(program: RowProgram, target: Target) -> Lowered:
         return Lowered(())
     analysis = _analyse(program)
     walk = _walk_of(analysis, target)
+    if _stages_pay(analysis, walk, target):
+        return _in_stages(analysis, target)
     if _splits_pay(analysis, walk, target):
         return _split(analysis, walk, target)
     return Lowered((_launch(analysis, walk, target, 1, None),))
+
+
+def _unit_steps(analysis: _Analysis, walk: _Walk, target: Target, parts: int = 1) -> int:
+    """Loop iterations that a unit needs at most."""
+    width, copies = _shape_of_code(analysis, walk, target)
+    lanes = width * copies if walk.horizontal else 1
+    return analysis.passes * (prod(walk.reduced) // (parts * lanes) + 2 * width * prod(walk.reduced[:-1]) + 2)
+
+
+def _exceeds_limit(analysis: _Analysis, walk: _Walk, target: Target) -> bool:
+    return bool(target.loop_limit) and _unit_steps(analysis, walk, target) > target.loop_limit - 128
 
 
 def _lane_units(walk: _Walk, width: int, copies: int) -> int:
@@ -834,18 +856,117 @@ def _aliased(analysis: _Analysis) -> bool:
 
 
 def _splits_pay(analysis: _Analysis, walk: _Walk, target: Target) -> bool:
-    """True for a pure reduction of so few long rows that the device would idle."""
+    """True for a pure reduction of so few long rows that the device would idle, or too long for its loops."""
     if analysis.passes != 1 or analysis.full_stores:
         return False
-    reduces = [analysis.program.instrs[v - analysis.first] for v in analysis.reduces(1)]
-    if any(isinstance(r, Reduce) and r.kind in _ARG for r in reduces):
-        return False
+    if _exceeds_limit(analysis, walk, target):
+        return True
     if prod(walk.reduced) * prod(walk.kept) < 4 * _PART or max(walk.reduced) < 8:
         return False
     width, copies = _shape_of_code(analysis, walk, target)
     units = _lane_units(walk, width, copies)
     wanted = 4 * target.compute_units if target.kind == "cpu" else 2 * target.compute_units
     return units < wanted and prod(walk.reduced) >= 2 * 1024
+
+
+def _stages_pay(analysis: _Analysis, walk: _Walk, target: Target) -> bool:
+    """True for a program of several passes over rows so few and long that most cores would idle, or too long for the
+    device's loops."""
+    if not any(isinstance(x, Reduce) for x in analysis.program.instrs) or not (
+        analysis.passes > 1 or analysis.full_stores
+    ):
+        return False
+    if _exceeds_limit(analysis, walk, target):
+        return True
+    units = _lane_units(walk, *_shape_of_code(analysis, walk, target))
+    return 2 * units <= target.compute_units and prod(walk.shape) >= 16 * _PART
+
+
+def _in_stages(analysis: _Analysis, target: Target) -> Lowered:
+    """Per level of reductions a program of its own that keeps them in scratch memory; then the stores, as pointwise
+    programs."""
+    program, first = analysis.program, analysis.first
+    rows = tuple(1 if d in program.dims else n for d, n in enumerate(program.shape))
+    place = layout(float32, rows)  # of a reduction in scratch memory
+    spread = tuple(0 if d in program.dims else s for d, s in enumerate(place.stride))
+    kept: list[int] = []  # Reduce values in scratch memory, in the order of its buffers
+    nbytes: list[int] = []
+    launches: list[Launch] = []
+
+    def dtype_of(v: int) -> DType:
+        reduce = program.instrs[v - first]
+        assert isinstance(reduce, Reduce)
+        return int64 if reduce.kind in _ARG else _accumulator_dtype(reduce)
+
+    def rewritten(wanted: Sequence[int]) -> tuple[tuple[Layout, ...], tuple[Instr | Reduce, ...], dict[int, int]]:
+        """Inputs, instructions and new numbers of the values that `wanted` needs beyond those kept."""
+        extra = tuple(layout(dtype_of(v), program.shape, spread) for v in kept)
+        start = first + len(kept)
+        number = {v: v if v < len(program.inputs) else v + len(kept) for v in range(first)}
+        instrs: list[Instr | Reduce] = []
+        for v in sorted(needed_values(program.instrs, first, wanted, kept)):
+            if v < first:
+                continue
+            x = program.instrs[v - first]
+            if v in kept:  # the same register, not rounded to the value's dtype
+                instrs.append(Instr("{0}", (len(program.inputs) + kept.index(v),), x.dtype, cost=0))
+            elif isinstance(x, Reduce):
+                instrs.append(replace(x, arg=number[x.arg]))
+            else:
+                instrs.append(replace(x, args=tuple(number[a] for a in x.args)))
+            number[v] = start + len(instrs) - 1
+        return program.inputs + extra, tuple(instrs), number
+
+    def bound(lowered: Lowered, outputs: Sequence[Argument], scratch: int) -> list[Launch]:
+        """The launches with their buffers named as the whole program's; their own scratch begins at `scratch`."""
+
+        def moved(argument: Argument) -> Argument:
+            if isinstance(argument, Input) and argument.index >= len(program.inputs):
+                return Scratch(buffers[kept[argument.index - len(program.inputs)]])
+            if isinstance(argument, Output):
+                return outputs[argument.index]
+            return Scratch(scratch + argument.index) if isinstance(argument, Scratch) else argument
+
+        return [replace(x, args=tuple(moved(a) for a in x.args)) for x in lowered.launches]
+
+    buffers: dict[int, int] = {}
+    for level in range(1, analysis.passes + 1):
+        reduces = analysis.reduces(level)
+        if not reduces:
+            continue
+        inputs, instrs, number = rewritten(reduces)
+        stage = RowProgram(
+            program.shape,
+            program.dims,
+            inputs,
+            program.row_inputs + (True,) * len(kept),
+            program.scalars,
+            instrs,
+            tuple((number[v], layout(dtype_of(v), rows)) for v in reduces),
+        )
+        fresh = {v: len(nbytes) + k for k, v in enumerate(reduces)}
+        nbytes += [dtype_of(v).itemsize * prod(rows) for v in reduces]
+        lowered = lower_rowwise(stage, target)
+        launches += bound(lowered, [Scratch(fresh[v]) for v in reduces], len(nbytes))
+        nbytes += lowered.scratch
+        buffers.update(fresh)
+        kept += reduces
+    for shape, chosen in ((program.shape, sorted(analysis.full_stores)), (rows, analysis.row_stores)):
+        if not chosen:
+            continue
+        inputs, instrs, number = rewritten([program.stores[i][0] for i in chosen])
+        if shape is rows:  # per-row values: one element per row
+            inputs = tuple(layout(x.dtype, rows, x.stride, x.offset) for x in inputs)
+        body = Body(
+            shape,
+            inputs,
+            program.scalars,
+            tuple(x for x in instrs if isinstance(x, Instr)),
+            tuple((number[program.stores[i][0]], program.stores[i][1]) for i in chosen),
+            tuple(program.aliases[i] if i < len(program.aliases) else -1 for i in chosen),
+        )
+        launches += bound(lower_pointwise(body, target), [Output(i) for i in chosen], len(nbytes))
+    return Lowered(tuple(launches), tuple(nbytes))
 
 
 def _split(analysis: _Analysis, walk: _Walk, target: Target) -> Lowered:
@@ -862,7 +983,6 @@ def _split(analysis: _Analysis, walk: _Walk, target: Target) -> Lowered:
     align = 64 if walk.horizontal and split_dim == len(walk.reduced) - 1 else 1
     part = round_up(-(-length // parts), align)
     parts = -(-length // part)
-    reduces = analysis.reduces(1)
     launch = _launch(analysis, walk, target, parts, (split_dim, part))
     rows = prod(walk.kept)
     # The second program's values: the partial results, then row inputs, scalars and row instructions of the first.
@@ -871,14 +991,11 @@ def _split(analysis: _Analysis, walk: _Walk, target: Target) -> Lowered:
     scratch_stride = _scratch_strides(program, walk, analysis, kept_dims)
     row_inputs = [i for i in range(len(program.inputs)) if i in analysis.needed and not analysis.full[i]]
     shape = tuple(program.shape[d] for d in kept_dims) + (parts,)
-    partial_layouts = []
-    for v in reduces:
-        reduce = program.instrs[v - first]
-        assert isinstance(reduce, Reduce)
-        partial_layouts.append(layout(_accumulator_dtype(reduce), shape, (*scratch_stride, rows)))
+    partial_dtypes = _partial_dtypes(analysis, walk)
+    partial_layouts = [layout(dtype, shape, (*scratch_stride, rows)) for dtype in partial_dtypes]
     inputs = partial_layouts + [_row_layout(program.inputs[i], kept_dims, shape) for i in row_inputs]
-    number = {v: k for k, v in enumerate(reduces)}
-    renamed = {i: len(reduces) + k for k, i in enumerate(row_inputs)}
+    partial = {v: k for k, (v, part_of) in enumerate(_partials(analysis)) if part_of != "at"}
+    renamed = {i: len(partial_layouts) + k for k, i in enumerate(row_inputs)}
     renamed.update({len(program.inputs) + i: len(inputs) + i for i in range(len(program.scalars))})
     instrs: list[Instr | Reduce] = []
     start = len(inputs) + len(program.scalars)
@@ -886,18 +1003,26 @@ def _split(analysis: _Analysis, walk: _Walk, target: Target) -> Lowered:
         if v < first or analysis.full[v]:
             continue
         x = program.instrs[v - first]
+        if isinstance(x, Reduce) and x.kind in _ARG:  # the first position among the parts with the greatest key
+            key, dtype = partial[v], partial_dtypes[partial[v]]
+            instrs.append(Reduce("max", key, dtype))
+            instrs.append(Instr("({0} == {1}) ? {2} : $max$", (key, start + len(instrs) - 1, key + 1), dtype))
+            instrs.append(Reduce("min", start + len(instrs) - 1, dtype))
+            instrs.append(Instr("cast", (start + len(instrs) - 1,), int64))
+            renamed[v] = start + len(instrs) - 1
+            continue
         renamed[v] = start + len(instrs)
         if isinstance(x, Reduce):
-            instrs.append(Reduce(x.kind, number[v], x.dtype))
+            instrs.append(Reduce(x.kind, partial[v], x.dtype))
         else:
             instrs.append(replace(x, args=tuple(renamed[a] for a in x.args)))
     stores = tuple((renamed[value], _row_layout(place, kept_dims, (*shape[:-1], 1))) for value, place in program.stores)
-    aliases = tuple(len(reduces) + row_inputs.index(a) if a in row_inputs else -1 for a in program.aliases)
+    aliases = tuple(len(partial_layouts) + row_inputs.index(a) if a in row_inputs else -1 for a in program.aliases)
     second = RowProgram(
         shape,
         (len(shape) - 1,),
         tuple(inputs),
-        (False,) * len(reduces) + (True,) * len(row_inputs),
+        (False,) * len(partial_layouts) + (True,) * len(row_inputs),
         program.scalars,
         tuple(instrs),
         stores,
@@ -911,12 +1036,35 @@ def _split(analysis: _Analysis, walk: _Walk, target: Target) -> Lowered:
             return argument
         return (
             Scratch(argument.index)
-            if argument.index < len(reduces)
-            else Input(row_inputs[argument.index - len(reduces)])
+            if argument.index < len(partial_layouts)
+            else Input(row_inputs[argument.index - len(partial_layouts)])
         )
 
     follow = replace(follow, args=tuple(bound(a) for a in follow.args))
     return Lowered((launch, follow), tuple(x.dtype.itemsize * rows * parts for x in partial_layouts))
+
+
+def _partials(analysis: _Analysis) -> list[tuple[int, str]]:
+    """The scratch buffers of a split: a Reduce value and what is kept of it: 'value', or 'key' and then 'at'."""
+    out: list[tuple[int, str]] = []
+    for v in analysis.reduces(1):
+        reduce = analysis.program.instrs[v - analysis.first]
+        assert isinstance(reduce, Reduce)
+        out += [(v, "key"), (v, "at")] if reduce.kind in _ARG else [(v, "value")]
+    return out
+
+
+def _partial_dtypes(analysis: _Analysis, walk: _Walk) -> list[DType]:
+    wide = index_ctype(walk.shape, walk.operands) == "long"
+    out = []
+    for v, part_of in _partials(analysis):
+        reduce = analysis.program.instrs[v - analysis.first]
+        assert isinstance(reduce, Reduce)
+        if part_of == "value":
+            out.append(_accumulator_dtype(reduce))
+        else:
+            out.append(_key_dtype(analysis.dtypes[reduce.arg], wide))
+    return out
 
 
 def _scratch_strides(
@@ -1031,11 +1179,7 @@ def _launch(analysis: _Analysis, walk: _Walk, target: Target, parts: int, split:
         groups = min(units, group_count(prod(walk.shape), target))
         per = -(-units // groups)
         if target.loop_limit:
-            lane_steps = width * copies if walk.horizontal else 1
-            steps = analysis.passes * (
-                prod(walk.reduced) // (parts * lane_steps) + 2 * width * prod(walk.reduced[:-1]) + 2
-            )
-            per = max(1, min(per, (target.loop_limit - 128) // steps))
+            per = max(1, min(per, (target.loop_limit - 128) // _unit_steps(analysis, walk, target, parts)))
         groups = -(-units // per)
         extra["per"] = per
     parameters += [f"const {ctype} {name}" for name in extra]
@@ -1087,10 +1231,8 @@ def _parameters(form: _Form) -> tuple[list[str], list[Argument], tuple[list[str]
             parameters.append(o.parameter())
             arguments.append(Input(o.number) if o.role == INPUT else Output(o.number))
     if form.partials:
-        for n, v in enumerate(analysis.reduces(1)):
-            reduce = analysis.program.instrs[v - analysis.first]
-            assert isinstance(reduce, Reduce)
-            parameters.append(f"__global {_accumulator_dtype(reduce).storage} *restrict partial{n}")
+        for n, dtype in enumerate(_partial_dtypes(analysis, walk)):
+            parameters.append(f"__global {dtype.storage} *restrict partial{n}")
             arguments.append(Scratch(n))
     for letter, sizes in (("k", walk.kept), ("m", walk.reduced)):
         parameters += [f"const {ctype} {letter}{d}" for d in range(len(sizes))]

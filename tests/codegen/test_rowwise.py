@@ -489,3 +489,70 @@ def test_row_of_many_blocks(device):
         ((2, y),),
     )
     check(device, program, [counts], [counts.sum(1)])
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize(
+    ("shape", "dims"), [((3, 150_000), (1,)), ((30_000, 20), (0,)), ((8, 3, 100, 40), (0, 2, 3))], ids=str
+)
+def test_positions_in_few_long_rows_are_found_in_parts(device, shape, dims):
+    """The first of equal elements wins across parts, NaN above all."""
+    x = rng.integers(-9, 9, shape).astype(np.float32)
+    rows = in_rows(x, dims)
+    if dims == (1,):
+        x[1, 140_000] = x[1, 149_000] = np.nan
+        rows = in_rows(x, dims)
+    y = layout(int64, rows_of(shape, dims))
+    program = RowProgram(
+        shape,
+        dims,
+        (layout(float32, shape),),
+        (False,),
+        (),
+        (Reduce("argmax", 0, int64), Reduce("argmin", 0, int64), Reduce("max", 0, float32)),
+        ((1, y), (2, y), (3, layout(float32, y.shape))),
+    )
+    lowered = lower_rowwise(program, replace(runner.target(device), compute_units=16))
+    assert len(lowered.launches) == 2 and len(lowered.scratch) == 5
+    outs = runner.run(lowered, [x], [place for _, place in program.stores], device=device)
+    for out, want in zip(outs, (rows.argmax(-1), rows.argmin(-1), rows.max(-1))):
+        assert np.array_equal(out, want.ravel(), equal_nan=True)
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize(("shape", "dims"), [((1, 300_001), (1,)), ((70_000, 4), (0,))], ids=str)
+def test_rows_too_long_for_one_work_item_are_done_in_stages(device, shape, dims):
+    """Norm with every kind of store; half of it in place: each level of reductions and the stores in launches of their
+    own."""
+    x = rng.standard_normal(shape).astype(np.float32) + 2
+    rows = rows_of(shape, dims)
+    running = rng.standard_normal(rows).astype(np.float32)
+    place, row = layout(float32, shape), layout(float32, rows)
+    n = x.size // running.size
+    program = RowProgram(
+        shape,
+        dims,
+        (row.broadcast_to(shape), place),
+        (True, False),
+        (float32,),
+        (
+            Reduce("sum", 1, float32),
+            Instr(f"{{0}} / ${n}$", (3,), float32),
+            Instr("{0} - {1}", (1, 4), float32),
+            Instr("{0} * {0}", (5,), float32),
+            Reduce("sum", 6, float16),  # beyond float16's range: the register is not rounded
+            Instr(f"$1$ / sqrt({{0}} / ${n}$ + {{1}})", (7, 2), float32),
+            Instr("{0} * {1} + {2}", (5, 8, 0), float32),
+            Instr("{0} + {1} * ({2} - {0})", (0, 2, 4), float32),
+        ),
+        ((9, place), (10, row), (8, row)),
+        (1, 0, -1),
+    )
+    lowered = lower_rowwise(program, replace(runner.target(device), compute_units=16, loop_limit=4000))
+    assert len(lowered.launches) >= 6
+    wide = x.astype(np.float64)
+    mean, rstd = wide.mean(dims, keepdims=True), 1 / np.sqrt(wide.var(dims, keepdims=True) + 0.1)
+    wanted = (wide - mean) * rstd + running, running + 0.1 * (mean - running), rstd
+    outs = runner.run(lowered, [running, x], [x, running, row], [0.1], device, {0: 1, 1: 0})
+    for out, want in zip(outs, wanted):
+        np.testing.assert_allclose(out, want.ravel(), rtol=2e-5, atol=2e-5)
