@@ -556,3 +556,104 @@ def test_rows_too_long_for_one_work_item_are_done_in_stages(device, shape, dims)
     outs = runner.run(lowered, [running, x], [x, running, row], [0.1], device, {0: 1, 1: 0})
     for out, want in zip(outs, wanted):
         np.testing.assert_allclose(out, want.ravel(), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize(("shape", "dims"), [((5, 70), (1,)), ((70, 5), (0,))], ids=str)
+def test_values_per_row_where_values_per_element_are_usual(device, shape, dims):
+    """A per-row value stored to every element, reductions of per-row values and of numbers."""
+    x = rng.standard_normal(shape).astype(np.float32)
+    row = rng.standard_normal(rows_of(shape, dims)).astype(np.float32)
+    place, y = layout(float32, shape), layout(float32, row.shape)
+    program = RowProgram(
+        shape,
+        dims,
+        (place, y.broadcast_to(shape)),
+        (False, True),
+        (float32,),
+        (
+            Reduce("sum", 0, float32),
+            Reduce("sum", 1, float32),
+            Reduce("sum", 2, float32),
+            Reduce("max", 1, float32),
+            Reduce("prod", 2, float32),
+            Reduce("argmax", 1, int64),
+            Reduce("sum", 3, float32),
+            Instr("index", (), int64),
+        ),
+        (
+            (3, place),
+            (4, y),
+            (5, y),
+            (6, y),
+            (7, y),
+            (8, layout(int64, y.shape)),
+            (9, y),
+            (10, layout(int64, shape)),
+            (1, place),
+            (0, place),
+        ),
+    )
+    total = x.astype(np.float64).sum(dims, keepdims=True)
+    wanted = [
+        np.broadcast_to(total, shape),
+        row * 70.0,
+        np.full(y.shape, 70 * 0.75),
+        row,
+        np.full(y.shape, 0.75**70),
+        np.zeros(y.shape),
+        total * 70,
+        np.arange(350),
+        np.broadcast_to(row, shape),
+        x,
+    ]
+    check(device, program, [x, row], wanted, [0.75], 2e-5)
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize(
+    ("shape", "dims"),
+    [((6, 90), (1,)), ((90, 6), (0,)), ((2, 3, 4, 2, 5), (0, 2, 3)), ((3, 4, 5, 2, 2), (1, 3))],
+    ids=str,
+)
+def test_gradient_of_a_norm(device, shape, dims):
+    """float16 elements, a bool mask and double per-row statistics: sums of products of several inputs, then the
+    stores of three tensors."""
+    x = rng.standard_normal(shape).astype(np.float16)
+    g = rng.standard_normal(shape).astype(np.float32)
+    keep = rng.random(shape) < 0.7
+    mean, rstd = (rng.random(rows_of(shape, dims)) + 0.5 for _ in range(2))
+    n = x.size // mean.size
+    row = layout(float64, mean.shape)
+    program = RowProgram(
+        shape,
+        dims,
+        (layout(float16, shape), layout(float32, shape), layout(bool_, shape), *(row.broadcast_to(shape),) * 2),
+        (False, False, False, True, True),
+        (),
+        (
+            Instr("cast", (0,), float32),
+            Instr("cast", (3,), float32),
+            Instr("cast", (4,), float32),
+            Instr("({0} - {1}) * {2}", (5, 6, 7), float32),
+            Instr("{0?} ? {1} : $0$", (2, 1), float32),
+            Instr("{0} * {1}", (8, 9), float32),
+            Reduce("sum", 9, float32),
+            Reduce("sum", 10, float32),
+            Instr(f"({{0}} - {{1}} / ${n}.0$ - {{2}} * {{3}} / ${n}.0$) * {{4}}", (9, 11, 8, 12, 7), float32),
+            Reduce("max", 13, float32),
+            Instr("{0} - {1}", (13, 14), float32),
+            Instr("m_exp({0})", (15,), float32, MATH, 20),
+            Reduce("sum", 16, float32),
+            Instr("{0} / {1}", (16, 17), float32),
+            Instr("cast", (13,), float16),
+            Instr("cast", (12,), float64),
+        ),
+        ((18, layout(float32, shape)), (19, layout(float16, shape)), (20, row), (11, layout(float32, row.shape))),
+    )
+    hat = (x.astype(np.float64) - mean) * rstd
+    masked = np.where(keep, g.astype(np.float64), 0)
+    by = (masked * hat).sum(dims, keepdims=True)
+    dx = (masked - masked.mean(dims, keepdims=True) - hat * by / n) * rstd
+    arrays = [x, g, keep, mean, rstd]
+    check(device, program, arrays, [softmax(dx, dims), dx, by, masked.sum(dims)], tolerance=3e-3)
