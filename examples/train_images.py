@@ -74,7 +74,7 @@ def evaluate(model: nn.Module, loader) -> float:
     return correct / total
 
 
-def draw(path: Path, losses: list, accuracies: list, model: nn.Module, dataset, title: str) -> None:
+def draw(path: Path, losses: list, accuracies: list, model: nn.Module, dataset, classes: list, title: str) -> None:
     """Loss curve, accuracy per epoch and twelve test images with predictions, as a PNG."""
     import matplotlib
 
@@ -103,7 +103,7 @@ def draw(path: Path, losses: list, accuracies: list, model: nn.Module, dataset, 
     other.legend(lines, [line.get_label() for line in lines], loc="center right")
     for cell, (image, label), guess in zip(right.subplots(3, 4).flat, picked, guesses):
         cell.imshow((image.numpy().transpose(1, 2, 0) + 1) / 2)
-        cell.set_title(dataset.classes[guess], fontsize=9, color="tab:green" if guess == label else "tab:red")
+        cell.set_title(classes[guess], fontsize=9, color="tab:green" if guess == label else "tab:red")
         cell.axis("off")
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -121,6 +121,7 @@ def main() -> None:
     parser.add_argument("--root", default="data", help="folder of downloaded datasets")
     parser.add_argument("--out", default=None, help="folder of results; default: runs/<data>-<model>")
     parser.add_argument("--resume", default=None, help="a checkpoint to go on from")
+    parser.add_argument("--limit", type=int, default=None, help="use only so many images of each set, for a quick try")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     epochs = given.epochs or (20 if given.data == "digits" else 10)
@@ -132,6 +133,9 @@ def main() -> None:
     torch.manual_seed(given.seed)
     print(f"cltorch {torch.__version__} on {torch.get_default_device()}: {torch.accelerator.device_name()}")
     train_set, test_set = make_datasets(given.data, given.root)
+    classes = train_set.classes
+    if given.limit:
+        train_set, test_set = (torch.utils.data.Subset(s, range(min(given.limit, len(s)))) for s in (train_set, test_set))
     loader = torch.utils.data.DataLoader(
         train_set,
         batch_size=given.batch_size,
@@ -186,7 +190,7 @@ def main() -> None:
         )
     title = f"{given.model} on {given.data}: {100 * accuracies[-1]:.2f} % after {epochs} epochs"
     title += f", {torch.accelerator.device_name()}"
-    draw(out / "result.png", losses, accuracies, model, test_set, title)
+    draw(out / "result.png", losses, accuracies, model, test_set, classes, title)
     print(
         f"Test accuracy: {100 * accuracies[-1]:.2f} %  "
         f"({time.perf_counter() - began:.1f} s; {out}/result.png, {out}/checkpoint.pt)"

@@ -33,5 +33,5 @@ def test_digits_are_learnt_and_training_goes_on(tmp_path):
 
 
 def test_resnet_runs(tmp_path):
-    out = run("--model", "resnet18", "--epochs", "1", "--batch-size", "500", "--out", str(tmp_path)).stdout
+    out = run("--model", "resnet18", "--epochs", "1", "--batch-size", "8", "--limit", "16", "--out", str(tmp_path)).stdout
     assert "Test accuracy" in out
