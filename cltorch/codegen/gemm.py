@@ -264,11 +264,15 @@ def choose_config(problem: GemmProblem, target: Target) -> GemmConfig:
     return _tile_config(problem, target)
 
 
-def _pieces_of_k(problem: GemmProblem, target: Target, groups: int, least: int, wanted: int) -> int:
-    """Parts to split K into so that `groups` become `wanted`, none less than `least` deep or too deep for loops."""
+def _pieces_of_k(problem: GemmProblem, target: Target, groups: int, least: int, wanted: int, steps: int) -> int:
+    """Parts to split K into so that `groups` become `wanted`, none less than `least` deep.
+
+    `steps` bounds the iterations of all loops of a group over the whole of K: llvmpipe stops a kernel's loops when they
+    have run `loop_limit` times together.
+    """
     pieces = max(1, min(up(wanted, groups), problem.k // least))
     if target.loop_limit:
-        pieces = max(pieces, up(problem.k, target.loop_limit))
+        pieces = max(pieces, min(problem.k, up(steps, target.loop_limit)))
     return pieces
 
 
@@ -279,7 +283,9 @@ def _rows_config(problem: GemmProblem, target: Target) -> GemmConfig:
     block_n = up(up(problem.n, blocks), lanes) * lanes
     groups = up(problem.n, block_n) * problem.count
     wanted = min(4 * target.compute_units, int(problem.k * problem.n * problem.count / 65536))
-    splits = _pieces_of_k(problem, target, groups, 64, max(1, wanted))
+    vectors = block_n // lanes
+    steps = problem.k * (vectors + 1) + problem.m * (2 * vectors + lanes)
+    splits = _pieces_of_k(problem, target, groups, 64, max(1, wanted), steps)
     return GemmConfig("rows", 4, 1, "direct", "direct", problem.m, block_n, problem.k, splits)
 
 
@@ -292,7 +298,8 @@ def _dot_config(problem: GemmProblem, target: Target) -> GemmConfig:
     blocks = max(up(problem.n, room), min(up(max(1, wanted), problem.count), up(problem.n, 2 * tile_n)))
     block_n = up(up(problem.n, blocks), tile_n) * tile_n
     groups = up(problem.n, block_n) * problem.count
-    splits = _pieces_of_k(problem, target, groups, 4096, max(1, wanted))
+    steps = up(problem.m, tile_m) * block_n * (problem.k // lanes + tile_m + 2)
+    splits = _pieces_of_k(problem, target, groups, 4096, max(1, wanted), steps)
     return GemmConfig("dot", tile_m, tile_n, "direct", "direct", problem.m, block_n, problem.k, splits)
 
 
@@ -309,12 +316,14 @@ def _group_config(problem: GemmProblem, target: Target) -> GemmConfig:
     while block_k > 2 and block_k * (block_m + block_n + 2) * itemsize > target.local_memory // 2:
         block_k //= 2
     groups = up(problem.m, block_m) * up(problem.n, block_n) * problem.count
-    splits = _pieces_of_k(problem, target, groups, 512, 2 * target.compute_units)
+    steps = problem.k * (2 + up(block_m + block_n, across * down))
+    splits = _pieces_of_k(problem, target, groups, 512, 2 * target.compute_units, 2 * steps)
     return GemmConfig("group", tile_m, tile_n, "group", "group", block_m, block_n, block_k, splits)
 
 
 _GROUP_FLOPS = 4e6  # work for which one more work-group of a CPU device pays its start
-_AHEAD = 640  # rows, and columns, from which packing before the product beats packing in each work-group
+_AHEAD = 512  # rows, and columns, from which packing before the product beats packing in each work-group
+_AHEAD_TURNED = 320  # the same where A runs along M, whose strips in place fall into few sets of the first-level cache
 _LOCAL = 256 * 1024  # bytes of local memory that are worth using: about half of a core's second-level cache
 
 
@@ -344,7 +353,8 @@ def _tile_config(problem: GemmProblem, target: Target) -> GemmConfig:
     lanes, m, n, k = _lanes(dtype, target), problem.m, problem.n, problem.k
     tile_m, tile_n = _tile_shape(m, n, lanes, target)
     width = tile_n * lanes
-    ahead = min(m, n) >= _AHEAD and k >= 128
+    turned = problem.a.row == 1 and problem.a.column != 1
+    ahead = min(m, n) >= (_AHEAD_TURNED if turned else _AHEAD) and k >= 128 and not target.loop_limit
     pack_a = pack_b = "ahead" if ahead else "group"
     skinny = m <= 8 * tile_m
     if not ahead and _native(dtype):
@@ -358,8 +368,6 @@ def _tile_config(problem: GemmProblem, target: Target) -> GemmConfig:
     deepest = 1024 if ahead else 256 if room >= 32768 else 64
     if skinny and pack_b == "direct" and problem.b.row > 4 * width:
         deepest = 64  # rows of B whose pages the first-level TLB holds: all panels of a block hop over the same ones
-    if target.loop_limit:
-        deepest = min(deepest, target.loop_limit)
     wanted = max(1, min(4 * target.compute_units, int(problem.flops / _GROUP_FLOPS)))
 
     slices = up(k, deepest)
@@ -395,13 +403,24 @@ def _tile_config(problem: GemmProblem, target: Target) -> GemmConfig:
             rows -= 1
         else:
             columns -= 1
+
+    def steps() -> int:
+        """Bounds the iterations of all loops of a group."""
+        bm, bn = rows * tile_m, columns * width
+        return (rows * columns + bm + bn + 1) * k + bm * bn
+
+    while target.loop_limit and steps() > target.loop_limit and rows * columns > 1:
+        if columns > 1 and (columns * width >= rows * tile_m or rows == 1):
+            columns = up(columns, 2)
+        else:
+            rows = up(rows, 2)
     # blocks of equal size
     row_tiles, column_tiles = up(m, tile_m), up(n, width)
     rows = up(row_tiles, up(row_tiles, rows))
     columns = up(column_tiles, up(column_tiles, columns))
     splits = 1
-    if groups() < wanted and k >= 1024:
-        splits = _pieces_of_k(problem, target, groups(), 512, wanted)
+    if k >= 1024 and (groups() < wanted or target.loop_limit):
+        splits = _pieces_of_k(problem, target, groups(), 512, wanted, steps())
         piece = up(up(k, splits), lanes) * lanes
         if splits > 1 and slices > 1:
             slices = max(1, up(k, min(depth(), piece)))
@@ -629,6 +648,8 @@ def _reduce(
     finish = _Finish(problem, epilogue, parameters)
     size = problem.m * problem.n * problem.count
     groups = max(1, min(4 * target.compute_units, size * config.splits // 16384))
+    if target.loop_limit:
+        groups = max(groups, up(2 * size * config.splits, target.loop_limit))
     block_m = up(problem.m, max(1, min(problem.m, groups // problem.count)))
     left = max(1, groups // (problem.count * up(problem.m, block_m)))
     block_n = up(up(problem.n, left), lanes) * lanes
