@@ -116,7 +116,7 @@ def broadcast(op: str, *given: tuple[int, ...]) -> tuple[int, ...]:
     >>> broadcast("add", (3, 1), (4,))
     (3, 4)
     """
-    out = list(max(given, key=len))
+    out = list(max(given, key=lambda shape: len(shape)))
     for shape in given:
         for d in range(-1, -len(shape) - 1, -1):
             n = shape[d]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import cltorch
+
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "cltorch").rglob("*.py"))
 NAMES = [str(path.relative_to(ROOT)) for path in MODULES]
@@ -91,3 +93,9 @@ def test_importing_touches_no_driver_and_is_quick() -> None:
         for _ in range(2)
     )
     assert took < 3.0  # 0.3 s on an idle machine; this one may be busy
+
+
+def test_every_layer_is_exported() -> None:
+    """The list is written out because type checkers cannot compute it."""
+    layers = [name for name in dir(cltorch.nn.modules) if name[0].isupper()]
+    assert sorted(cltorch.nn.modules.__all__) == sorted(layers)
