@@ -145,9 +145,8 @@ def main() -> None:
         persistent_workers=given.workers > 0,
     )
     test_loader = torch.utils.data.DataLoader(test_set, batch_size=120)
-    classes = len(train_set.classes)
     model = (
-        CNN(classes) if given.model == "cnn" else torchvision.models.resnet18(num_classes=classes, small_images=True)
+        CNN(len(classes)) if given.model == "cnn" else torchvision.models.resnet18(num_classes=len(classes), small_images=True)
     )
     criterion = nn.CrossEntropyLoss()
     rate = given.lr or (0.05 if given.model == "cnn" else 0.1)
