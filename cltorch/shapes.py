@@ -116,7 +116,8 @@ def broadcast(op: str, *given: tuple[int, ...]) -> tuple[int, ...]:
     >>> broadcast("add", (3, 1), (4,))
     (3, 4)
     """
-    out = list(max(given, key=lambda shape: len(shape)))
+    longest: tuple[int, ...] = max(given, key=len)  # type: ignore[arg-type]
+    out = list(longest)
     for shape in given:
         for d in range(-1, -len(shape) - 1, -1):
             n = shape[d]

@@ -20,6 +20,10 @@ class CompositeNode(Node):
 
     __slots__ = ("label", "backward", "saved")
 
+    label: str
+    backward: Callable[..., Any]
+    saved: list[Saved] | None
+
     def name(self) -> str:
         return self.label
 

@@ -77,6 +77,13 @@ class Optimizer:
         ValueError: there are no parameters, a tensor is listed twice, or is no leaf.
     """
 
+    _step_pre_hooks: OrderedDict[int, Callable[..., Any]]
+    _step_post_hooks: OrderedDict[int, Callable[..., Any]]
+    _state_dict_pre_hooks: OrderedDict[int, Callable[..., Any]]
+    _state_dict_post_hooks: OrderedDict[int, Callable[..., Any]]
+    _load_state_dict_pre_hooks: OrderedDict[int, Callable[..., Any]]
+    _load_state_dict_post_hooks: OrderedDict[int, Callable[..., Any]]
+
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
             raise TypeError(
