@@ -149,8 +149,10 @@ def method_of(op: Op) -> Callable[..., Any]:
             raise _missing(op, len(args) + 1)
         return apply(op, (self, *args[: arity - 1]), tuple(args[arity - 1 :]))
 
+    quick = fast.several(op)
+
     def pointwise(self: Tensor, *args: Any, **named: Any) -> Any:
-        return apply(op, (self, *_operands(op, args, named)))
+        return quick(self, *_operands(op, args, named))
 
     return _described(pointwise if op.kind == POINTWISE else method, op, op.name)
 

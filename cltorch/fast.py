@@ -1,4 +1,5 @@
-"""The short way from `a + b` to the trace: dispatch.apply written out for pointwise ops of one and two operands.
+"""The short way from `a + b` to the trace: dispatch.apply written out for pointwise ops, matrix products (`binary`
+serves them too) and reductions.
 
 Floor 6. Everything that can be known from the layouts is in the Plan. What is left per call: look the plan up, make a
 Storage and a Tensor, record, and fill in a node if an operand requires a gradient. Whatever is unusual (casts, other
@@ -178,3 +179,115 @@ def binary(op: Op, unsupported: Any = None) -> Callable[[Tensor, Any], Tensor]:
         return out
 
     return method
+
+
+def reduction(op: Op) -> Callable[[Tensor, tuple[int, ...], bool], Tensor]:
+    """`method(x, dims, keepdim)` for a reduction; `dims` counted from the front."""
+    plans = plans_of(op)
+
+    def method(self: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
+        attrs = (dims, keepdim)
+        plan = plans.get((self._layout, attrs))
+        if plan is None or plan.casts or plan.constant is not None or counts.special:
+            return apply(op, (self,), attrs)
+        source = self._storage
+        trace = source.trace
+        storage = Storage(trace.device, plan.nbytes)
+        trace.record(plan.spec, (source,), (storage,))
+        out = _new(Tensor)
+        out._storage = storage
+        out._layout = plan.out
+        out._base = out._extra = None
+        out._output_number = 0
+        if self._requires_grad and plan.differentiable and state.grad:
+            _history(plan, (self,), out)
+        else:
+            out._requires_grad = False
+            out._node = None
+        return out
+
+    return method
+
+
+def several(op: Op) -> Callable[..., Tensor]:
+    """`function(a, b, c, …)` for a pointwise op of more than two operands, tensors or Python numbers."""
+    plans = plans_of(op)
+
+    def function(*operands: Any) -> Any:
+        plan = plans.get(tuple([_get(x, "_layout", None) or x.__class__ for x in operands]))
+        if plan is None or plan.casts or plan.bound is not None or counts.special or not plan.tensors:
+            return apply(op, operands)
+        storages = tuple([operands[i]._storage for i in plan.tensors])
+        trace = storages[0].trace
+        for s in storages:
+            if s.trace is not trace:
+                return apply(op, operands)
+        storage = Storage(trace.device, plan.nbytes)
+        if len(storages) == len(operands):
+            trace.record(plan.spec, storages, (storage,))
+        else:
+            tensors = plan.tensors
+            trace.record(
+                plan.spec, storages, (storage,), tuple([x for i, x in enumerate(operands) if i not in tensors])
+            )
+        out = _new(Tensor)
+        out._storage = storage
+        out._layout = plan.out
+        out._base = out._extra = None
+        out._output_number = 0
+        if plan.differentiable and state.grad:
+            for i in plan.tensors:
+                if operands[i]._requires_grad:
+                    _history(plan, operands, out)
+                    return out
+        out._requires_grad = False
+        out._node = None
+        return out
+
+    return function
+
+
+def _history(plan: Any, operands: tuple[Any, ...], out: Tensor) -> None:
+    """Give `out`, one result of `operands`, its node; there are no hooks on saved tensors."""
+    node = _new(OpNode)
+    node.plan = plan
+    node.more = None
+    node.sequence = next(sequence_numbers)
+    mask, bit = 0, 1
+    targets, slots = [], []
+    for x in operands:
+        if isinstance(x, Tensor) and x._requires_grad:
+            mask |= bit
+            targets.append(x._node or x)
+            slots.append(x._output_number)
+        else:
+            targets.append(None)
+            slots.append(0)
+        bit <<= 1
+    node.targets, node.slots = tuple(targets), tuple(slots)
+    out._requires_grad = True
+    out._node = node
+    keep: Any = plan.keeps.get(mask, MISSING)
+    if keep is MISSING:
+        keep = plan.keep(mask)
+    node.inputs = node.versions = node.out = None
+    if keep is None:
+        return
+    inputs, versions, any_kept = [], [], False
+    for x, kept in zip(operands, keep):
+        if not kept:
+            inputs.append(MISSING)
+            versions.append(-1)
+            continue
+        any_kept = True
+        inputs.append(x)
+        if isinstance(x, Tensor):
+            if x._extra is not None:
+                refuse_inference(x)
+            versions.append(x._storage.version)
+        else:
+            versions.append(-1)
+    if any_kept:
+        node.inputs, node.versions = tuple(inputs), tuple(versions)
+    if keep[-1]:
+        node.out = Saved(out, 0)

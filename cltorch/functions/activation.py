@@ -10,7 +10,7 @@ from typing import Any
 from .. import fast
 from ..dispatch import apply, apply_
 from ..ops import activations as records
-from ..ops.table import Op
+from ..ops.table import POINTWISE, Op
 from ..tensor import Tensor
 from .derive import check_tensor
 from .random import _uniform_like
@@ -41,7 +41,11 @@ __all__ = [
 SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 
 
-_QUICK = {op: fast.unary(op) for op in vars(records).values() if isinstance(op, Op) and op.arity == 1}
+_QUICK = {
+    op: fast.unary(op) if op.arity == 1 else fast.several(op)
+    for op in vars(records).values()
+    if isinstance(op, Op) and op.kind == POINTWISE
+}
 
 
 def _use(op: Op, input: Tensor, numbers: tuple[float, ...] = (), inplace: bool = False) -> Tensor:
@@ -49,7 +53,7 @@ def _use(op: Op, input: Tensor, numbers: tuple[float, ...] = (), inplace: bool =
         check_tensor(op.name.strip("_"), input=input)
     if inplace:
         return apply_(op, input, numbers)
-    return apply(op, (input, *numbers)) if numbers else _QUICK[op](input)
+    return _QUICK[op](input, *numbers)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -145,11 +149,15 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 
 def tanhshrink(input: Tensor) -> Tensor:
     """input - tanh(input)."""
+    if isinstance(input, Tensor) and not input.is_floating_point():
+        return input - input.tanh()
     return _use(records.TANHSHRINK, input)
 
 
 def softsign(input: Tensor) -> Tensor:
     """input / (1 + |input|)."""
+    if isinstance(input, Tensor) and not input.is_floating_point():
+        return input / (input.abs() + 1)
     return _use(records.SOFTSIGN, input)
 
 

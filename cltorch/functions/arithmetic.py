@@ -58,6 +58,9 @@ __all__ = [
 
 _ADD, _SUB, _DIV, _POW = (fast.binary(op) for op in (records.ADD, records.SUB, records.DIV, records.POW))
 _MUL = fast.binary(records.MUL)
+_CLAMP, _ADDCMUL, _ADDCDIV, _WHERE = (
+    fast.several(op) for op in (records.CLAMP, records.ADDCMUL, records.ADDCDIV, records.WHERE)
+)
 _SQUARE, _SQRT, _RSQRT, _RECIPROCAL, _ROUND = (
     fast.unary(op) for op in (records.SQUARE, records.SQRT, records.RSQRT, records.RECIPROCAL, records.ROUND)
 )
@@ -319,7 +322,7 @@ def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
         return apply(records.CLAMP_MIN, (input, min))
     if min is None:
         return apply(records.CLAMP_MAX, (input, max))
-    return apply(records.CLAMP, (input, min, max))
+    return _CLAMP(input, min, max)
 
 
 clip = clamp
@@ -384,14 +387,14 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 @with_out
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
-    return apply(records.ADDCMUL, (input, tensor1, tensor2, value))
+    return _ADDCMUL(input, tensor1, tensor2, value)
 
 
 @with_out
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """input + value * tensor1 / tensor2."""
     _check_float_division(tensor1, tensor2)
-    return apply(records.ADDCDIV, (input, tensor1, tensor2, value))
+    return _ADDCDIV(input, tensor1, tensor2, value)
 
 
 def _check_float_division(a: Any, b: Any) -> None:
@@ -431,7 +434,7 @@ def where(condition: Tensor, input: Operand = None, other: Operand = None) -> An
     `nonzero(as_tuple=True)`).
     """
     if isinstance(condition, Probe) or isinstance(input, Probe) or isinstance(other, Probe):
-        return apply(records.WHERE, (condition, input, other))
+        return MISSING
     check_tensor("where", condition=condition)
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
@@ -454,7 +457,7 @@ def where(condition: Tensor, input: Operand = None, other: Operand = None) -> An
             return _choose_numbers(condition, a, b)
         else:
             a, b = _same_dtype(a, b)
-    return apply(records.WHERE, (condition, a, b))
+    return _WHERE(condition, a, b)
 
 
 def _choose_numbers(condition: Tensor, a: Any, b: Any) -> Tensor:
@@ -489,7 +492,7 @@ def masked_fill(input: Any, mask: Tensor, value: Operand) -> Tensor:
         return MISSING
     _check_fill("masked_fill", input, mask, value)
     value = cast(value, input.dtype) if isinstance(value, Tensor) else _NUMBER[input.dtype.category](value)
-    return apply(records.WHERE, (mask, value, input))
+    return _WHERE(mask, value, input)
 
 
 def _masked_fill_(self: Tensor, mask: Tensor, value: Operand) -> Tensor:

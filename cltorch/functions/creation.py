@@ -658,9 +658,9 @@ def logspace(
 ) -> Tensor:
     """base ** x for x in `linspace(start, end, steps)`."""
     kind = dtype or (out.dtype if out is not None else dtypes.get_default_dtype())
-    exponents = _spaced("logspace", start, end, steps)
     if kind.category == dtypes.INTEGER:
-        exponents = np.trunc(exponents)
+        start, end = int(start), int(end)
+    exponents = _spaced("logspace", start, end, steps)
     with np.errstate(all="ignore"):
         values = np.power(float(base), exponents)
     return _finish("logspace", from_array(_host(values, kind, True), kind, device), requires_grad, out)

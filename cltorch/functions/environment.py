@@ -25,7 +25,8 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Accepted for compatibility: an OpenCL driver has its own threads, which cannot be limited after the device was opened.
+    """Accepted for compatibility: an OpenCL driver has its own threads, which cannot be limited after the device was
+    opened.
 
     Raises:
         RuntimeError: n is not positive.
@@ -56,7 +57,9 @@ def typename(obj: Any) -> str:
 
 
 def compile(model: Any = None, **options: Any) -> Any:
-    """The model as it is: what is recorded is fused and replayed anyway. Also a decorator, with PyTorch's options accepted."""
+    """The model as it is: what is recorded is fused and replayed anyway. Also a decorator, with PyTorch's options
+    accepted.
+    """
     if model is None:
         decorate: Callable[[Any], Any] = lambda f: f  # noqa: E731
         return decorate

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from .. import dtypes
+from .. import dtypes, fast
 from ..autograd.probe import MISSING, Probe
 from ..dispatch import apply, cast
 from ..dtypes import BOOL, FLOAT
@@ -49,11 +49,14 @@ __all__ = [
 ]
 
 
+_MATMUL = fast.binary(contraction.MATMUL)
+
+
 def product(a: Tensor, b: Tensor) -> Tensor:
     """The recorded product of matrices with equal batch dims; bools are no numbers here."""
     if a._layout.dtype.category == BOOL:
         raise RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Bool'")
-    return apply(contraction.MATMUL, (a, b))
+    return _MATMUL(a, b)
 
 
 def _same_dtype(op: str, a: Tensor, b: Tensor) -> None:
@@ -209,10 +212,8 @@ def _batched(x: Tensor, batch: tuple[int, ...]) -> Tensor:
 
 def _combined(op: str, input: Tensor, found: Tensor, beta: float, alpha: float) -> Tensor:
     """beta * input + alpha * found; a beta of 0 ignores input, NaN included."""
-    if found.dtype.category != FLOAT and (isinstance(alpha, float) or isinstance(beta, float)):
-        raise RuntimeError(
-            f"{op}: For integral input tensors, argument alpha and beta must not be a floating point number."
-        )
+    if found.dtype.category != FLOAT:
+        alpha, beta = int(alpha), int(beta)
     if beta == 0:
         if tuple(broadcast(op, tuple(input.shape), tuple(found.shape))) != tuple(found.shape):
             raise RuntimeError(

@@ -11,7 +11,7 @@ from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any
 
-from .. import dtypes
+from .. import dtypes, fast
 from ..autograd.modes import no_grad
 from ..dispatch import apply, cast
 from ..dtypes import DType
@@ -75,11 +75,17 @@ def _kept(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(1 if d in dims else n for d, n in enumerate(shape))
 
 
+_quick: dict[Any, Any] = {}
+
+
 def reduce(op: Any, x: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
     """Record one reduction. A 0-d tensor is its own sum, product and extremum."""
     if not x._layout.shape:
-        return apply(op, (x.reshape(1),), ((0,), False))
-    return apply(op, (x,), (dims, bool(keepdim)))
+        x, dims, keepdim = x.reshape(1), (0,), False
+    quick = _quick.get(op)
+    if quick is None:
+        quick = _quick[op] = fast.reduction(op)
+    return quick(x, dims, bool(keepdim))
 
 
 def _count(x: Tensor, dims: tuple[int, ...]) -> int:
