@@ -167,10 +167,11 @@ def main() -> None:
             made = []
             for device in runner.devices():
                 target = runner.target(device)
-                original = getattr(conv, chooser)
+                room = sys.modules[lower.__module__]
+                original = getattr(room, chooser)
                 if changes:
                     setattr(
-                        conv,
+                        room,
                         chooser,
                         lambda *a, o=original: (
                             lambda found: replace(
@@ -179,7 +180,7 @@ def main() -> None:
                         )(o(*a)),
                     )
                 lowered = lower(ins, (out,), full, target)
-                setattr(conv, chooser, original)
+                setattr(room, chooser, original)
                 work, buffer = prepare(device, lowered, [a.numpy() for a in arrays], out.nbytes)
                 work()
                 got = np.empty(out.shape, np.float32)

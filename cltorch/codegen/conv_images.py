@@ -1,0 +1,584 @@
+"""Lowers the two convolutions that give images: forward and the gradient of the input, as one problem.
+
+Floor 1b, part of `conv`, where the forms are described.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import gcd, prod
+
+from ..shapes import Layout
+from ..target import Target
+from .conv_finish import SPACE, Finish, epilogue_layouts, index_type, loader, stores_twice
+from .conv_gemm import gemm_launch, plain_launch
+from .conv_shapes import Pair, accepts, accepts_weight, ceil_div, require, round_up
+from .program import Epilogue
+from .source import Input, KernelSource, Launch, Local, Lowered, Value, render
+
+
+@dataclass(frozen=True)
+class ConvConfig:
+    """The parameters of a convolution kernel.
+
+    Attributes:
+        form: 'channels', 'pixels', 'gemm' or 'plain'.
+        width: lanes of a vector.
+        vectors: vectors of channels (channels) or of pixels (pixels) in a register tile.
+        tile_y, tile_x: the other side of the register tile: rows and columns of output pixels (channels); rows of
+            pixels and output channels (pixels).
+        rows: output rows per item.
+        chunk: channels of the reduction held in local memory at once.
+        parts: pieces into which the items are split, each a work-group per block of channels.
+        direct: read the input from global memory instead of a padded copy.
+    """
+
+    form: str
+    width: int = 8
+    vectors: int = 1
+    tile_y: int = 1
+    tile_x: int = 1
+    rows: int = 1
+    chunk: int = 1
+    parts: int = 1
+    direct: bool = False
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """How output and input positions meet along one dim.
+
+    Output position o = first + i * out_step + phase (i = 0, 1, …; first a multiple of out_step) reads the input at
+    base + first / out_step * in_step + i * in_step + a, for each tap t of its phase.
+
+    `phases`: (phase, (t0, dt, count, a0, da)): taps t0 + i * dt read a0 + i * da, i < count. `reach`: the greatest a.
+    """
+
+    in_step: int
+    out_step: int
+    base: int
+    reach: int
+    phases: tuple[tuple[int, tuple[int, int, int, int, int]], ...]
+
+    @staticmethod
+    def forward(taps: int, stride: int, padding: int, dilation: int) -> _Axis:
+        return _Axis(stride, 1, -padding, (taps - 1) * dilation, ((0, (0, 1, taps, 0, dilation)),))
+
+    @staticmethod
+    def backward(taps: int, stride: int, padding: int, dilation: int) -> _Axis:
+        of_phase = [[t for t in range(taps) if (b + padding - t * dilation) % stride == 0] for b in range(stride)]
+        places = [(b + padding - t * dilation) // stride for b in range(stride) for t in of_phase[b]]
+        base = min(places)
+        step = stride // gcd(stride, dilation)
+        phases = []
+        for b, some in enumerate(of_phase):
+            t0 = some[0] if some else 0
+            a0 = (b + padding - t0 * dilation) // stride - base if some else 0
+            phases.append((b, (t0, step, len(some), a0, -(step * dilation // stride))))
+        return _Axis(1, stride, base, max(places) - base, tuple(phases))
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """A forward convolution or the gradient of its input, seen from the output (M) and the input (Q channels)."""
+
+    op: str
+    given: Layout
+    weight: Layout
+    out_shape: tuple[int, ...]
+    groups: int
+    m_count: int
+    q_count: int
+    taps: Pair
+    w_m: int
+    w_q: int
+    w_g: int
+    y: _Axis
+    x: _Axis
+    attrs: tuple
+
+    @property
+    def flops(self) -> float:
+        n, c, h, w = self.given.shape if self.op == "conv_input" else self.out_shape
+        q = self.m_count if self.op == "conv_input" else self.q_count
+        return 2.0 * n * c * h * w * q * prod(self.taps)
+
+
+def _problem(op: str, given: Layout, weight: Layout, out_shape: tuple[int, ...], attrs: tuple) -> _Problem:
+    stride, padding, dilation, groups, _ = attrs
+    k, per_group, r, s = weight.shape
+    axis = _Axis.forward if op == "conv" else _Axis.backward
+    axes = [axis(*some) for some in zip((r, s), stride, padding, dilation)]
+    w0, w1 = weight.stride[0], weight.stride[1]
+    if op == "conv":
+        m, q, w_m, w_q = k // groups, per_group, w0, w1
+    else:
+        m, q, w_m, w_q = per_group, k // groups, w1, w0
+    return _Problem(
+        op, given, weight, out_shape, groups, m, q, (r, s), w_m, w_q, k // groups * w0, axes[0], axes[1], attrs
+    )
+
+
+@dataclass(frozen=True)
+class _Geometry:
+    """Sizes that follow from a problem and a config of the channels form."""
+
+    phase_rows: int
+    phase_columns: int
+    slab_rows: int
+    pitch: int
+    sums_pitch: int
+    sums_item: int  # vectors
+    items: int
+    items_per_part: int
+    local: tuple[int, int, int]  # bytes of slab, packed weights and sums
+
+
+def _geometry(p: _Problem, c: ConvConfig, size: int) -> _Geometry:
+    n, _, h, w = p.out_shape
+    rows = round_up(ceil_div(min(c.rows, h), p.y.out_step), c.tile_y)
+    columns = round_up(ceil_div(w, p.x.out_step), c.tile_x)
+    slab_rows = (rows - 1) * p.y.in_step + p.y.reach + 1
+    pitch = (columns - 1) * p.x.in_step + p.x.reach + 1
+    sums_pitch = columns * p.x.out_step
+    sums_item = rows * p.y.out_step * sums_pitch * c.vectors
+    items = n * ceil_div(h, c.rows)
+    per_part = ceil_div(items, c.parts)
+    held = per_part if c.chunk < p.q_count else 1
+    vector = c.width * size
+    local = (
+        0 if c.direct else (c.chunk * slab_rows * pitch + c.width) * size,
+        (c.chunk * prod(p.taps) + c.width) * c.vectors * vector,
+        (held * sums_item + c.width * c.vectors) * vector,
+    )
+    return _Geometry(rows, columns, slab_rows, pitch, sums_pitch, sums_item, items, per_part, local)
+
+
+def register_tile(width: int, target: Target) -> int:
+    """Accumulators a register tile may have: 24 of 32 registers with 512-bit vectors, 12 of 16 otherwise."""
+    return 24 if target.vector_width >= 16 else 12
+
+
+@lru_cache(maxsize=4096)
+def choose_channels(p: _Problem, target: Target) -> ConvConfig | None:
+    """The channels form for a problem, or None if local memory is too small for it.
+
+    Two vectors of output channels where there are that many. The tile of pixels is the one that wastes fewest
+    cycles at the edges and on loads (a core multiplies two vectors and loads two per cycle); items have about 256
+    pixels; the chunk is what fits;
+    parts give eight work-groups per core if each keeps 256 pixels over which to amortise packing
+    the weights.
+    """
+    size = 8 if p.given.dtype.register == "double" else 4
+    width = max(2, min(16, target.vector_width * 4 // size))
+    n, _, h, w = p.out_shape
+    vectors = 2 if p.m_count > width else 1
+    columns = ceil_div(w, p.x.out_step)
+    space = min(target.local_memory - 512, SPACE)
+    rows_options = [h] + [r for r in (64, 32, 16, 8, 4, 2, 1) if r < h and r % p.y.out_step == 0] + [p.y.out_step]
+    wanted = [r for r in rows_options if r * w <= 320] or [min(rows_options)]
+    blocks = p.groups * ceil_div(p.m_count, vectors * width)
+    for rows in wanted:
+        rows = min(rows, h)
+        phase_rows = ceil_div(rows, p.y.out_step)
+        tile_y, tile_x = _best_tile(phase_rows, columns, vectors, register_tile(width, target))
+        first = ConvConfig("channels", width, vectors, tile_y, tile_x, rows)
+        items = n * ceil_div(h, rows)
+        parts = min(items, max(1, ceil_div(8 * target.compute_units, blocks)))
+        most = max(target.compute_units * 2 // blocks, n * h * w // 256, 1)
+        parts = max(1, min(parts, most))
+        direct = _may_be_direct(p, first)
+        chunk = p.q_count
+        while chunk:
+            config = replace(first, chunk=chunk, parts=parts, direct=direct)
+            geometry = _geometry(p, config, size)
+            if sum(geometry.local) <= space:
+                return config
+            if chunk < p.q_count and geometry.local[2] * 2 > space and parts < items:
+                parts = min(items, parts * 2)
+                continue
+            chunk = chunk // 2 if chunk > 1 else 0
+    return None
+
+
+def _best_tile(rows: int, columns: int, vectors: int, registers: int) -> Pair:
+    best, best_cost = (1, 1), 1e30
+    for y in range(1, 5):
+        for x in range(1, 17):
+            pixels = y * x
+            if pixels * vectors > registers:
+                break
+            tiles = ceil_div(rows, y) * ceil_div(columns, x)
+            cycles = max(pixels * vectors / 2, (pixels + vectors) / 2 + 1, 4.0)
+            cost = tiles * (cycles + 0.25)
+            if cost < best_cost:
+                best, best_cost = (y, x), cost
+    return best
+
+
+def _may_be_direct(p: _Problem, c: ConvConfig) -> bool:
+    """True where nothing is padded and tiles cover the rows exactly, so that nothing outside the input is read."""
+    _, _, h, w = p.out_shape
+    if p.op != "conv" or p.y.base < 0 or p.x.base < 0 or p.given.dtype.storage != p.given.dtype.register:
+        return False
+    return w % c.tile_x == 0 and h % c.rows == 0 and c.rows % c.tile_y == 0
+
+
+def _lower_channels(p: _Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
+    dtype = p.given.dtype
+    size = 8 if dtype.register == "double" else 4
+    g = _geometry(p, c, size)
+    n, m_all, h, w = p.out_shape
+    index = index_type(p.given, p.weight, *epilogue_layouts(epilogue))
+    finish = Finish(epilogue, index)
+    taps = prod(p.taps)
+    run = p.w_q == taps
+    body = render(
+        "conv_channels",
+        T=dtype.register,
+        IT=dtype.storage,
+        WT=p.weight.dtype.storage,
+        W=c.width,
+        NK=c.vectors,
+        TY=c.tile_y,
+        TX=c.tile_x,
+        SIY=p.y.in_step,
+        SIX=p.x.in_step,
+        SOY=p.y.out_step,
+        SOX=p.x.out_step,
+        RS=taps,
+        S=p.taps[1],
+        phases=[(by, bx, rows, columns) for by, rows in p.y.phases for bx, columns in p.x.phases],
+        RUN=run,
+        UNIT=taps == 1 and p.w_m == 1 and not run,
+        DIRECT=c.direct,
+        INDEX=index,
+        iload=loader(dtype),
+        wload=loader(p.weight.dtype),
+        store=finish.stores((c.width, 4, 1)),
+        epilogue_parameters=finish.text(),
+    )
+    blocks = ceil_div(p.m_count, c.vectors * c.width)
+    given, weight = p.given, p.weight
+    flat = finish.flat() and g.sums_pitch == w
+    numbers = [
+        ("int", blocks),
+        ("int", p.m_count),
+        ("int", p.q_count),
+        (index, given.offset),
+        (index, given.stride[0]),
+        (index, given.stride[1]),
+        ("int", given.stride[2]),
+        ("int", given.shape[2]),
+        ("int", given.shape[3]),
+        ("int", h),
+        ("int", w),
+        (index, weight.offset),
+        (index, p.w_g),
+        (index, p.w_m),
+        (index, p.w_q),
+        (index, weight.extent()[1] + 1),
+        ("int", g.items),
+        ("int", g.items_per_part),
+        ("int", ceil_div(h, c.rows)),
+        ("int", c.rows),
+        ("int", given.stride[2] if c.direct else g.pitch),
+        ("int", g.slab_rows),
+        ("int", c.chunk),
+        ("int", g.sums_pitch),
+        ("int", g.sums_item if c.chunk < p.q_count else 0),
+        ("int", p.y.base),
+        ("int", p.x.base),
+        ("int", int(flat)),
+        ("int", blocks * p.groups),
+    ]
+    source = KernelSource(p.op, body, (*finish.includes, "conv"))
+    args = (
+        Input(0),
+        Input(1),
+        *finish.args,
+        *(Local(max(nbytes, 64)) for nbytes in g.local),
+        *(Value(t, v) for t, v in numbers),
+    )
+    return Lowered(
+        (
+            Launch(
+                source, args, (blocks * p.groups * ceil_div(g.items, g.items_per_part),), p.flops, _traffic(p, epilogue)
+            ),
+        )
+    )
+
+
+@lru_cache(maxsize=4096)
+def choose_pixels(p: _Problem, target: Target, overlap: bool) -> ConvConfig | None:
+    """The pixels form, or None where it does not apply (strides) or local memory is too small.
+
+    `overlap` says that elements may be stored twice: no store of the epilogue shares memory with an input of
+    it. The tile is the one with
+    fewest cycles, counting twice the loads that cross cache lines; parts give each core four work-groups if
+    there are so many items.
+    """
+    if p.y.in_step * p.x.in_step * p.y.out_step * p.x.out_step != 1:
+        return None
+    size = 8 if p.given.dtype.register == "double" else 4
+    width = max(2, min(16, target.vector_width * 4 // size))
+    n, _, h, w = p.out_shape
+    shifted = overlap and w >= width
+    registers = register_tile(width, target)
+    padded = (
+        p.y.base < 0
+        or p.x.base < 0
+        or p.y.base + h + p.y.reach > p.given.shape[2]
+        or p.x.base + w + p.x.reach > p.given.shape[3]
+    )
+    direct = shifted and not padded and p.given.dtype.storage == p.given.dtype.register
+    most = min(p.m_count, 8)
+    blocks = ceil_div(p.m_count, most)
+    channels = ceil_div(p.m_count, blocks)
+    wanted = ceil_div(4 * target.compute_units, p.groups * blocks * n)
+    rows = max(min(h, 4), ceil_div(h, max(1, wanted)))
+    space = min(target.local_memory - 512, SPACE)
+    while True:
+        best, best_cost = None, 1e30
+        tail = h % rows or rows
+        for y in range(1, min(8, rows, tail) + 1 if overlap else 2):
+            for v in (1, 2, 3, 4):
+                if channels * y * v > registers:
+                    continue
+                cycles = max(channels * y * v / 2, (2 * y * v + channels) / 2, 4.0) + 0.5
+                cost = cycles * ceil_div(rows, y) * ceil_div(w, v * width)
+                if cost < best_cost:
+                    best, best_cost = (y, v), cost
+        if best is None:
+            return None
+        items = n * ceil_div(h, rows)
+        config = ConvConfig(
+            "pixels",
+            width,
+            best[1],
+            best[0],
+            channels,
+            rows,
+            p.q_count,
+            min(items, ceil_div(16 * target.compute_units, blocks)),
+            direct,
+        )
+        if sum(_pixels_local(p, config, size)[2:]) <= space:
+            return config
+        if rows == 1:
+            return None
+        rows = ceil_div(rows, 2)
+
+
+def _pixels_local(p: _Problem, c: ConvConfig, size: int) -> tuple[int, int, int, int]:
+    """Slab rows, pitch, and bytes of the slab and of a finished tile."""
+    slab_rows = min(c.rows, p.out_shape[2]) + p.y.reach
+    pitch = round_up(p.out_shape[3], c.vectors * c.width) + p.x.reach
+    slab = 0 if c.direct else (p.q_count * slab_rows * pitch + c.width) * size
+    return slab_rows, pitch, slab, c.tile_x * c.tile_y * c.vectors * c.width * size
+
+
+def _lower_pixels(p: _Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
+    dtype = p.given.dtype
+    size = 8 if dtype.register == "double" else 4
+    slab_rows, pitch, *local = _pixels_local(p, c, size)
+    n, _, h, w = p.out_shape
+    given, weight = p.given, p.weight
+    index = index_type(given, weight, *epilogue_layouts(epilogue))
+    finish = Finish(epilogue, index)
+    overlap = w >= c.width and stores_twice(epilogue)
+    if (h % c.rows or c.rows) < c.tile_y:
+        raise ValueError(
+            f"{p.op}: config: got {c.tile_y} rows per tile, wanted at most the {h % c.rows} of an image's last item"
+        )
+    body = render(
+        "conv_pixels",
+        T=dtype.register,
+        IT=dtype.storage,
+        WT=weight.dtype.storage,
+        W=c.width,
+        NV=c.vectors,
+        TY=c.tile_y,
+        MR=c.tile_x,
+        S=p.taps[1],
+        tap_rows=p.y.phases[0][1],
+        tap_columns=p.x.phases[0][1],
+        DIRECT=c.direct,
+        OVERLAP=overlap,
+        INDEX=index,
+        iload=loader(dtype),
+        wload=loader(weight.dtype),
+        store=finish.stores((c.width, 4, 1)),
+        epilogue_parameters=finish.text(),
+    )
+    blocks = ceil_div(p.m_count, c.tile_x)
+    items = n * ceil_div(h, c.rows)
+    per_part = ceil_div(items, c.parts)
+    numbers = [
+        ("int", blocks),
+        ("int", p.m_count),
+        ("int", p.q_count),
+        (index, given.offset),
+        (index, given.stride[0]),
+        (index, given.stride[1]),
+        ("int", given.stride[2]),
+        ("int", given.shape[2]),
+        ("int", given.shape[3]),
+        ("int", h),
+        ("int", w),
+        (index, weight.offset),
+        (index, p.w_g),
+        (index, p.w_m),
+        (index, p.w_q),
+        ("int", items),
+        ("int", per_part),
+        ("int", ceil_div(h, c.rows)),
+        ("int", c.rows),
+        ("int", given.stride[2] if c.direct else pitch),
+        ("int", slab_rows),
+        ("int", p.y.base),
+        ("int", p.x.base),
+        ("int", blocks * p.groups),
+    ]
+    source = KernelSource(p.op, body, finish.includes)
+    args = (
+        Input(0),
+        Input(1),
+        *finish.args,
+        *(Local(max(nbytes, 64)) for nbytes in local),
+        *(Value(t, v) for t, v in numbers),
+    )
+    return Lowered(
+        (Launch(source, args, (blocks * p.groups * ceil_div(items, per_part),), p.flops, _traffic(p, epilogue)),)
+    )
+
+
+def _traffic(p: _Problem, epilogue: Epilogue) -> float:
+    return float(p.given.nbytes + p.weight.nbytes + sum(some.nbytes for some in epilogue_layouts(epilogue)))
+
+
+def _lower_gemm(p: _Problem, epilogue: Epilogue) -> Lowered:
+    """One launch per phase: the residue classes of output positions modulo the stride, of which a forward pass
+    has one.
+    """
+    n, _, h, w = p.out_shape
+    index = index_type(p.given, p.weight, *epilogue_layouts(epilogue))
+    launches = []
+    for by, (r0, dr, nr, a0, da) in p.y.phases:
+        for bx, (s0, ds, ns, b0, db) in p.x.phases:
+            rows, length = ceil_div(h - by, p.y.out_step), ceil_div(w - bx, p.x.out_step)
+            if rows <= 0 or length <= 0:
+                continue
+            launches.append(
+                gemm_launch(
+                    p.op,
+                    False,
+                    p.weight,
+                    (p.w_m, p.w_q, 0, p.w_g),
+                    p.given,
+                    (p.groups, p.m_count, p.q_count),
+                    n * rows * length,
+                    p.q_count * nr * ns,
+                    1,
+                    (rows, length, p.y.in_step, p.x.in_step),
+                    (r0, dr, nr, a0 + p.y.base, da),
+                    (s0, ds, ns, b0 + p.x.base, db),
+                    p.taps[1],
+                    (p.y.out_step, p.x.out_step, by, bx),
+                    (1, 0),
+                    Finish(epilogue, index),
+                    p.flops / len(p.y.phases) / len(p.x.phases),
+                    index,
+                )
+            )
+    return Lowered(tuple(launches))
+
+
+def _lower_plain(p: _Problem, target: Target, epilogue: Epilogue) -> Lowered:
+    direction = "forward" if p.op == "conv" else "input"
+    return plain_launch(
+        p.op,
+        direction,
+        p.given,
+        p.weight,
+        (p.w_m, p.w_q, p.w_g),
+        p.out_shape,
+        (p.out_shape[0], p.q_count, p.m_count),
+        p.taps,
+        p.attrs,
+        target,
+        epilogue,
+        (0, 1),
+        p.flops,
+    )
+
+
+def choose(p: _Problem, target: Target, overlap: bool = True) -> ConvConfig:
+    """The form and its parameters for a forward convolution or the gradient of its input.
+
+    On CPUs vectors run along whichever of output channels and pixels of a row fills more lanes, at equal
+    filling along channels.
+    """
+    if target.kind != "cpu" or target.vector_width <= 1:
+        return ConvConfig("gemm" if target.max_work_group >= 256 else "plain")
+    width = target.vector_width if p.given.dtype.register == "float" else max(2, target.vector_width // 2)
+    w = p.out_shape[3]
+    columns = 1.0 if w >= width and overlap else w / round_up(w, width)
+    if p.m_count <= 12 and 0.9 * columns * w / max(w, width) > p.m_count / round_up(p.m_count, width):
+        found = choose_pixels(p, target, overlap)
+        if found is not None:
+            return found
+    return choose_channels(p, target) or ConvConfig("plain")
+
+
+def _lower(
+    op: str,
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None,
+    config: ConvConfig | None,
+) -> Lowered:
+    given, weight = inputs[0], inputs[1]
+    require(op, "input" if op == "conv" else "grad_output", given, accepts(given), "unit stride in the last dim")
+    require(op, "weight", weight, accepts_weight(weight), "contiguous last two dims")
+    epilogue = epilogue or Epilogue.identity(outputs[0])
+    if 0 in epilogue.shape:
+        return Lowered(())
+    p = _problem(op, given, weight, epilogue.shape, attrs)
+    if not given.numel or not weight.numel:
+        config = ConvConfig("plain")
+    config = config or choose(p, target, stores_twice(epilogue))
+    if config.form == "channels":
+        return _lower_channels(p, config, epilogue)
+    if config.form == "pixels":
+        return _lower_pixels(p, config, epilogue)
+    if config.form == "gemm":
+        return _lower_gemm(p, epilogue)
+    return _lower_plain(p, target, epilogue)
+
+
+def lower_conv(
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
+    config: ConvConfig | None = None,
+) -> Lowered:
+    """y (N, K, Ho, Wo) of x (N, C, H, W) and w (K, C / groups, R, S), then the epilogue."""
+    return _lower("conv", inputs, outputs, attrs, target, epilogue, config)
+
+
+def lower_conv_input(
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
+    config: ConvConfig | None = None,
+) -> Lowered:
+    """dx (N, C, H, W) of dy (N, K, Ho, Wo) and w (K, C / groups, R, S), then the epilogue."""
+    return _lower("conv_input", inputs, outputs, attrs, target, epilogue, config)

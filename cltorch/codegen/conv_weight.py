@@ -1,0 +1,475 @@
+"""Lowers the gradient of a convolution's weight.
+
+Floor 1b, part of `conv`, where the forms are described.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+from ..shapes import Layout
+from ..target import Target
+from .conv_finish import SPACE, Finish, epilogue_layouts, index_type, is_contiguous, loader, reduce_launch
+from .conv_gemm import gemm_launch, plain_launch
+from .conv_shapes import Pair, accepts, ceil_div, require, round_up
+from .program import Epilogue
+from .source import Argument, Input, KernelSource, Launch, Local, Lowered, Scratch, Value, render
+
+
+@dataclass(frozen=True)
+class _WeightProblem:
+    """The gradient of a convolution's weight: K and C are counted per group."""
+
+    grad: Layout
+    given: Layout
+    groups: int
+    k_count: int
+    c_count: int
+    taps: Pair
+    attrs: tuple
+
+    @property
+    def flops(self) -> float:
+        return 2.0 * self.grad.numel * self.c_count * prod(self.taps)
+
+    @property
+    def elements(self) -> int:
+        return self.groups * self.k_count * self.c_count * prod(self.taps)
+
+
+@dataclass(frozen=True)
+class WeightConfig:
+    """The parameters of a weight-gradient kernel.
+
+    Attributes:
+        form: 'channels', 'pixels', 'gemm' or 'plain'.
+        width: lanes of a vector.
+        vectors: vectors of output channels (channels), or single output channels (pixels), in a register tile.
+        tile_c, tile_r, tile_s: input channels and taps in a register tile; tile_r and tile_s divide the kernel's size.
+        rows: output rows per item.
+        images: images per item.
+        chunk: input channels per work-group.
+        parts: pieces into which the items are split; more than one needs scratch and a second launch.
+    """
+
+    form: str
+    width: int = 8
+    vectors: int = 1
+    tile_c: int = 1
+    tile_r: int = 1
+    tile_s: int = 1
+    rows: int = 1
+    images: int = 1
+    chunk: int = 1
+    parts: int = 1
+
+
+def _weight_local(p: _WeightProblem, c: WeightConfig, size: int) -> tuple[int, int, int, int, int]:
+    """Slab rows, pitch, and bytes of slab, transposed dy and sums."""
+    stride, _, dilation, _, _ = p.attrs
+    _, _, h, w = p.grad.shape
+    slab_rows = (min(c.rows, h) - 1) * stride[0] + (p.taps[0] - 1) * dilation[0] + 1
+    pitch = (w - 1) * stride[1] + (p.taps[1] - 1) * dilation[1] + 1
+    held = round_up(c.chunk, c.tile_c)
+    vector = c.width * size
+    return (
+        slab_rows,
+        pitch,
+        64 if _weight_direct(p) else (c.images * held * slab_rows * pitch + c.width) * size,
+        (max(c.images * min(c.rows, h) * w * c.vectors, c.width) + c.width) * vector,
+        (held * prod(p.taps) * c.vectors + c.width * c.vectors) * vector,
+    )
+
+
+def _weight_direct(p: _WeightProblem) -> bool:
+    """True if the weight kernel of the channels form may read the input where it lies: nothing is padded,
+    nothing to convert.
+    """
+    return p.attrs[1] == (0, 0) and p.given.dtype.storage == p.given.dtype.register
+
+
+@lru_cache(maxsize=4096)
+def choose_weight(p: _WeightProblem, target: Target) -> WeightConfig:
+    """The form and its parameters for the gradient of a weight.
+
+    Items have about 256 pixels, of several images where those are small. Input channels per work-group: up to 32 (more
+    for kernels of few taps), fewer to give every core two work-groups. Splitting the images costs scratch and a second
+    launch, so it is only done for problems of more than 20 million multiply-adds that would leave cores idle.
+    """
+    if target.kind != "cpu" or target.vector_width <= 1:
+        if target.max_work_group < 256:
+            return WeightConfig("plain")
+        tiles = p.groups * ceil_div(p.k_count, 64) * ceil_div(p.c_count * prod(p.taps), 64)
+        pixels = p.grad.shape[0] * p.grad.shape[2] * p.grad.shape[3]
+        return WeightConfig("gemm", parts=max(1, min(ceil_div(8 * target.compute_units, tiles), pixels // 512)))
+    lanes = target.vector_width if p.grad.dtype.register == "float" else max(2, target.vector_width // 2)
+    filled = p.grad.shape[3] / round_up(p.grad.shape[3], lanes)
+    if p.k_count <= 12 and 0.9 * filled > p.k_count / round_up(p.k_count, lanes):
+        found = choose_weight_pixels(p, target)
+        if found is not None:
+            return found
+    size = 8 if p.grad.dtype.register == "double" else 4
+    width = max(2, min(16, target.vector_width * 4 // size))
+    n, _, h, w = p.grad.shape
+    vectors = 2 if p.k_count > width else 1
+    k_blocks = p.groups * ceil_div(p.k_count, vectors * width)
+    space = min(target.local_memory - 512, SPACE)
+    wanted = 2 * target.compute_units
+    rows = next((r for r in (h, 64, 32, 16, 8, 4, 2, 1) if r <= h and r * w <= 320), 1)
+    images = max(1, min(n, 256 // (rows * w))) if rows == h else 1
+    chunk = min(p.c_count, max(32, 256 // prod(p.taps)))
+    while chunk > 1 and k_blocks * ceil_div(p.c_count, chunk) < wanted:
+        chunk = ceil_div(chunk, 2)
+    while True:
+        tile_c, tile_r, tile_s = _best_taps(
+            p.taps, min(chunk, p.c_count), vectors, 28 if target.vector_width >= 16 else 12
+        )
+        items = ceil_div(n, images) * ceil_div(h, rows)
+        blocks = k_blocks * ceil_div(p.c_count, chunk)
+        parts = 1
+        if blocks < wanted and p.flops > 4e7:
+            parts = min(items, ceil_div(2 * wanted, blocks))
+        config = WeightConfig("channels", width, vectors, tile_c, tile_r, tile_s, rows, images, chunk, parts)
+        if sum(_weight_local(p, config, size)[2:]) <= space:
+            return config
+        if images > 1:
+            images //= 2
+        elif chunk > 8 or (chunk > 1 and rows == 1):
+            chunk = ceil_div(chunk, 2)
+        elif rows > 1:
+            rows = ceil_div(rows, 2)
+        else:
+            return WeightConfig("plain")
+
+
+def choose_weight_pixels(p: _WeightProblem, target: Target) -> WeightConfig | None:
+    """The pixels form of the gradient of a weight, or None where it does not apply: horizontal strides, too
+    many tap columns.
+
+    All tap rows where the sums fit in registers, else one row per work-group. Parts give each core two
+    work-groups where the
+    problem is large enough to pay for a second launch.
+    """
+    size = 8 if p.grad.dtype.register == "double" else 4
+    width = max(2, min(16, target.vector_width * 4 // size))
+    registers = 24 if target.vector_width >= 16 else 12
+    stride, _, dilation, _, _ = p.attrs
+    n, _, h, w = p.grad.shape
+    r, s = p.taps
+    most = registers // s
+    if stride[1] != 1 or not most:
+        return None
+    channels = ceil_div(p.k_count, ceil_div(p.k_count, min(most, 8)))
+    tile_r = r if channels * r * s <= registers else 1
+    rows = max(1, min(h, 4096 // w))
+    blocks = p.groups * ceil_div(p.k_count, channels) * p.c_count * (r // tile_r)
+    parts = 1
+    if blocks < 2 * target.compute_units and p.flops > 4e7:
+        parts = min(n * ceil_div(h, rows), ceil_div(4 * target.compute_units, blocks))
+    while True:
+        config = WeightConfig("pixels", width, channels, 1, tile_r, s, rows, 1, 1, parts)
+        if sum(_weight_pixels_local(p, config, size)[3:]) <= min(target.local_memory - 512, SPACE):
+            return config
+        if rows == 1:
+            return None
+        rows = ceil_div(rows, 2)
+
+
+def _weight_pixels_direct(p: _WeightProblem, c: WeightConfig) -> bool:
+    """True if nothing is padded and rows hold a vector."""
+    return (
+        p.attrs[1] == (0, 0)
+        and p.grad.shape[3] >= c.width
+        and all(some.dtype.storage == some.dtype.register for some in (p.grad, p.given))
+    )
+
+
+def _weight_pixels_local(p: _WeightProblem, c: WeightConfig, size: int) -> tuple[int, int, int, int, int, int]:
+    """Slab rows, pitch, columns of padded dy, and bytes of slab, padded dy and sums."""
+    stride, _, dilation, _, _ = p.attrs
+    _, _, h, w = p.grad.shape
+    columns = round_up(w, c.width)
+    slab_rows = (min(c.rows, h) - 1) * stride[0] + (c.tile_r - 1) * dilation[0] + 1
+    pitch = columns + (p.taps[1] - 1) * dilation[1]
+    sums = c.vectors * c.tile_r * c.tile_s * c.width * size
+    if _weight_pixels_direct(p, c):
+        return slab_rows, pitch, columns, 64, 64, sums
+    return (
+        slab_rows,
+        pitch,
+        columns,
+        (slab_rows * pitch + c.width) * size,
+        c.vectors * min(c.rows, h) * columns * size,
+        sums,
+    )
+
+
+def _best_taps(taps: Pair, channels: int, vectors: int, registers: int) -> tuple[int, int, int]:
+    best, best_cost = (1, 1, 1), 1e30
+    r, s = taps
+    for tr, ts in [(r, s)] + [(1, t) for t in range(s, 0, -1) if s % t == 0]:
+        for tc in range(1, min(channels, 12) + 1):
+            places = tc * tr * ts
+            if places * vectors > registers or tc * tr > 8:
+                continue
+            cycles = max(places * vectors / 2, (places + vectors) / 2, 4.0) + 0.5
+            cost = cycles * ceil_div(channels, tc) * (r // tr) * (s // ts)
+            if cost < best_cost:
+                best, best_cost = (tc, tr, ts), cost
+    return best
+
+
+def _lower_weight_channels(p: _WeightProblem, c: WeightConfig, target: Target, epilogue: Epilogue) -> Lowered:
+    dtype = p.grad.dtype
+    size = 8 if dtype.register == "double" else 4
+    slab_rows, pitch, *local = _weight_local(p, c, size)
+    stride, padding, dilation, _, _ = p.attrs
+    grad, given = p.grad, p.given
+    n, _, h, w = grad.shape
+    r, s = p.taps
+    operands = epilogue_layouts(epilogue)
+    index = index_type(grad, given, *operands)
+    direct = _weight_direct(p)
+    reduced = c.parts > 1 or not all(is_contiguous(some, 1) for some in operands)
+    items = ceil_div(n, c.images) * ceil_div(h, c.rows)
+    per_part = ceil_div(items, c.parts)
+    parts = ceil_div(items, per_part)
+    if reduced:
+        store = {
+            width: f"vec_store{width}(value, partial + part * (long)elements + (long)n * {r * s} * c_count"
+            f" + c0 * {r * s} + x);"
+            for width in (c.width, 4, 1)
+        }
+        extra: tuple[Argument, ...] = (Scratch(0), Value("int", p.elements))
+        parameters = f", __global {dtype.register} *partial, const int elements"
+        includes: tuple[str, ...] = ()
+    else:
+        finish = Finish(epilogue, index, ("n", "c0", "0", "x"))
+        store, extra, parameters = finish.stores((c.width, 4, 1)), tuple(finish.args), finish.text()
+        includes = finish.includes
+    body = render(
+        "conv_weight",
+        T=dtype.register,
+        AT=dtype.storage,
+        BT=given.dtype.storage,
+        W=c.width,
+        NK=c.vectors,
+        TC=c.tile_c,
+        TR=c.tile_r,
+        TS=c.tile_s,
+        R=r,
+        S=s,
+        SY=stride[0],
+        SX=stride[1],
+        DY=dilation[0],
+        INDEX=index,
+        DIRECT=direct,
+        aload=loader(dtype),
+        bload=loader(given.dtype),
+        store=store,
+        epilogue_parameters=parameters,
+    )
+    k_blocks, c_blocks = ceil_div(p.k_count, c.vectors * c.width), ceil_div(p.c_count, c.chunk)
+    blocks = p.groups * k_blocks * c_blocks
+    numbers = [
+        ("int", k_blocks),
+        ("int", c_blocks),
+        ("int", p.k_count),
+        ("int", p.c_count),
+        (index, grad.offset),
+        (index, grad.stride[0]),
+        (index, grad.stride[1]),
+        ("int", grad.stride[2]),
+        (index, given.offset),
+        (index, given.stride[0]),
+        (index, given.stride[1]),
+        ("int", given.stride[2]),
+        ("int", given.shape[2]),
+        ("int", given.shape[3]),
+        ("int", n),
+        ("int", h),
+        ("int", w),
+        ("int", items),
+        ("int", per_part),
+        ("int", ceil_div(h, c.rows)),
+        ("int", c.rows),
+        ("int", c.images),
+        ("int", given.stride[2] if direct else pitch),
+        ("int", slab_rows),
+        ("int", c.chunk),
+        ("int", -padding[0]),
+        ("int", -padding[1]),
+        ("int", blocks),
+        ("int", dilation[1]),
+    ]
+    args = (Input(0), Input(1), *extra, *(Local(nbytes) for nbytes in local), *(Value(t, v) for t, v in numbers))
+    traffic = float(grad.nbytes + given.nbytes + p.elements * size)
+    main = Launch(KernelSource("conv_weight", body, (*includes, "conv")), args, (blocks * parts,), p.flops, traffic)
+    if not reduced:
+        return Lowered((main,))
+    return Lowered((main, reduce_launch(p.elements, parts, dtype, target, epilogue)), (parts * p.elements * size,))
+
+
+def _lower_weight_pixels(p: _WeightProblem, c: WeightConfig, target: Target, epilogue: Epilogue) -> Lowered:
+    dtype = p.grad.dtype
+    size = 8 if dtype.register == "double" else 4
+    slab_rows, pitch, columns, *local = _weight_pixels_local(p, c, size)
+    direct = _weight_pixels_direct(p, c)
+    stride, padding, dilation, _, _ = p.attrs
+    grad, given = p.grad, p.given
+    n, _, h, w = grad.shape
+    r, s = p.taps
+    index = index_type(grad, given, *epilogue_layouts(epilogue))
+    items = n * ceil_div(h, c.rows)
+    per_part = ceil_div(items, c.parts)
+    parts = ceil_div(items, per_part)
+    if parts > 1:
+        store = {1: f"partial[part * (long)elements + (n * (long)c_count + c0) * {r * s} + y * {s} + s] = value;"}
+        extra: tuple[Argument, ...] = (Scratch(0), Value("int", p.elements))
+        parameters = f", __global {dtype.register} *partial, const int elements"
+        includes: tuple[str, ...] = ()
+    else:
+        finish = Finish(epilogue, index, ("n", "c0", "y", "s"))
+        store, extra, parameters = finish.stores((1,)), tuple(finish.args), finish.text()
+        includes = finish.includes
+    body = render(
+        "conv_weight_pixels",
+        T=dtype.register,
+        AT=dtype.storage,
+        BT=given.dtype.storage,
+        W=c.width,
+        MK=c.vectors,
+        TR=c.tile_r,
+        S=s,
+        SY=stride[0],
+        DY=dilation[0],
+        DX=dilation[1],
+        INDEX=index,
+        DIRECT=direct,
+        aload=loader(dtype),
+        bload=loader(given.dtype),
+        store=store,
+        epilogue_parameters=parameters,
+    )
+    k_blocks, r_blocks = ceil_div(p.k_count, c.vectors), r // c.tile_r
+    blocks = p.groups * k_blocks * p.c_count * r_blocks
+    numbers = [
+        ("int", k_blocks),
+        ("int", r_blocks),
+        ("int", p.k_count),
+        ("int", p.c_count),
+        (index, grad.offset),
+        (index, grad.stride[0]),
+        (index, grad.stride[1]),
+        ("int", grad.stride[2]),
+        (index, given.offset),
+        (index, given.stride[0]),
+        (index, given.stride[1]),
+        ("int", given.stride[2]),
+        ("int", given.shape[2]),
+        ("int", given.shape[3]),
+        ("int", h),
+        ("int", w),
+        ("int", items),
+        ("int", per_part),
+        ("int", ceil_div(h, c.rows)),
+        ("int", c.rows),
+        ("int", given.stride[2] if direct else pitch),
+        ("int", slab_rows),
+        ("int", columns),
+        ("int", -padding[0]),
+        ("int", -padding[1]),
+        ("int", blocks),
+    ]
+    args = (Input(0), Input(1), *extra, *(Local(nbytes) for nbytes in local), *(Value(t, v) for t, v in numbers))
+    traffic = float(grad.nbytes + given.nbytes + p.elements * size)
+    main = Launch(KernelSource("conv_weight", body, includes), args, (blocks * parts,), p.flops, traffic)
+    if parts == 1:
+        return Lowered((main,))
+    return Lowered((main, reduce_launch(p.elements, parts, dtype, target, epilogue)), (parts * p.elements * size,))
+
+
+def _lower_weight_gemm(p: _WeightProblem, c: WeightConfig, target: Target, epilogue: Epilogue) -> Lowered:
+    grad, given = p.grad, p.given
+    stride, padding, dilation, _, _ = p.attrs
+    n, _, h, w = grad.shape
+    r, s = p.taps
+    index = index_type(grad, given, *epilogue_layouts(epilogue))
+    parts = ceil_div(n * h * w, round_up(ceil_div(n * h * w, c.parts), 16))
+    launch = gemm_launch(
+        "conv_weight",
+        True,
+        grad,
+        (grad.stride[0], grad.stride[1], grad.stride[2], 0),
+        given,
+        (p.groups, p.k_count, p.c_count),
+        p.c_count * r * s,
+        n * h * w,
+        parts,
+        (h, w, *stride),
+        (0, 1, r, -padding[0], dilation[0]),
+        (0, 1, s, -padding[1], dilation[1]),
+        s,
+        (1, 1, 0, 0),
+        (0, 1),
+        Finish(epilogue, index) if parts == 1 else None,
+        p.flops,
+        index,
+    )
+    if parts == 1:
+        return Lowered((launch,))
+    size = 8 if grad.dtype.register == "double" else 4
+    return Lowered(
+        (launch, reduce_launch(p.elements, parts, grad.dtype, target, epilogue)), (parts * p.elements * size,)
+    )
+
+
+def _lower_weight_plain(p: _WeightProblem, target: Target, epilogue: Epilogue) -> Lowered:
+    grad = p.grad
+    return plain_launch(
+        "conv_weight",
+        "weight",
+        p.given,
+        grad,
+        (grad.stride[0], grad.stride[1], grad.stride[2]),
+        epilogue.shape,
+        (grad.shape[0], p.c_count, p.k_count),
+        (grad.shape[2], grad.shape[3]),
+        p.attrs,
+        target,
+        epilogue,
+        (1, 0),
+        p.flops,
+    )
+
+
+def lower_conv_weight(
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
+    config: WeightConfig | None = None,
+) -> Lowered:
+    """dw (K, C / groups, R, S) of dy (N, K, Ho, Wo) and x (N, C, H, W), then the epilogue."""
+    grad, given = inputs[0], inputs[1]
+    require("conv_weight", "grad_output", grad, accepts(grad), "unit stride in the last dim")
+    require("conv_weight", "input", given, accepts(given), "unit stride in the last dim")
+    epilogue = epilogue or Epilogue.identity(outputs[0])
+    if 0 in epilogue.shape:
+        return Lowered(())
+    groups = attrs[3]
+    k, per_group, r, s = epilogue.shape
+    p = _WeightProblem(grad, given, groups, k // groups, per_group, (r, s), attrs)
+    if not grad.numel or not given.numel:
+        config = WeightConfig("plain")
+    config = config or choose_weight(p, target)
+    if config.form == "channels":
+        return _lower_weight_channels(p, config, target, epilogue)
+    if config.form == "pixels":
+        return _lower_weight_pixels(p, config, target, epilogue)
+    if config.form == "gemm":
+        return _lower_weight_gemm(p, config, target, epilogue)
+    return _lower_weight_plain(p, target, epilogue)
