@@ -352,8 +352,9 @@ class _Reduction:
         if source.category == FLOAT:
             bits = "long" if source is float64 else "int"
             kind = vector_type(bits, self.width)
-            value = f"({sign}({text}) + {literal('0', source, self.width)})"
-            raw = f"as_{kind}({value})"
+            # -0 is 0; adding 0 would do, but rusticl leaves it out
+            zero = literal("0", source, self.width)
+            raw = f"(({text}) == {zero} ? ({kind})(0) : as_{kind}({sign}({text})))"
             most = "0x7fffffffffffffffL" if bits == "long" else "0x7fffffff"
             ordered = f"({raw} ^ (({raw} >> {63 if bits == 'long' else 31}) & {most}))"
             key = f"(({text}) != ({text}) ? ({kind})({most}) : {ordered})"
