@@ -51,7 +51,7 @@ def _planned(key: tuple, op: Op, operands: tuple[Any, ...], attrs: tuple) -> Pla
     time.
     """
     plan, given = find_plan(op, operands, attrs)
-    usual = plan.bound is None and all(a is b for a, b in zip(given, operands))
+    usual = plan.bound is None and plan.constant is None and all(a is b for a, b in zip(given, operands))
     _plans[key] = plan if usual else None
     return _plans[key]
 

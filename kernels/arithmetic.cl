@@ -56,3 +56,34 @@ INTEGER_POWERS(uchar, 8)
 INTEGER_POWERS(short, 15)
 INTEGER_POWERS(int, 31)
 INTEGER_POWERS(long, 63)
+
+// Euclid's algorithm; 92 divisions are enough for 64 bits (neighbours in Fibonacci's series take longest).
+#define EUCLID(T, MORE)                                                                                                \
+  INLINE T greatest_divisor(T a, T b) {                                                                                \
+    T x = (a < (T)(0)) ? (T)(-a) : a, y = (b < (T)(0)) ? (T)(-b) : b;                                                  \
+    for (int k = 0; k < 92; ++k) {                                                                                     \
+      if (!(MORE)) break;                                                                                              \
+      T rest = x % ((y == (T)(0)) ? (T)(1) : y);                                                                       \
+      x = (y == (T)(0)) ? x : y;                                                                                       \
+      y = (x == y) ? rest : y;                                                                                         \
+    }                                                                                                                  \
+    return x;                                                                                                          \
+  }                                                                                                                    \
+  INLINE T least_multiple(T a, T b) {                                                                                  \
+    T common = greatest_divisor(a, b);                                                                                 \
+    T found = (a / ((common == (T)(0)) ? (T)(1) : common)) * b;                                                        \
+    return (found < (T)(0)) ? (T)(-found) : found;                                                                     \
+  }
+
+#define EUCLIDS(T)                                                                                                     \
+  EUCLID(T, y != (T)(0))                                                                                               \
+  EUCLID(T##2, any(y != (T##2)(0)))                                                                                    \
+  EUCLID(T##4, any(y != (T##4)(0)))                                                                                    \
+  EUCLID(T##8, any(y != (T##8)(0)))                                                                                    \
+  EUCLID(T##16, any(y != (T##16)(0)))
+
+EUCLIDS(char)
+EUCLIDS(uchar)
+EUCLIDS(short)
+EUCLIDS(int)
+EUCLIDS(long)

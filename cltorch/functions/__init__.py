@@ -25,6 +25,7 @@ from . import (
     random,
     reduction,
     shape,
+    writing,
 )
 
 RECORDS = (
@@ -37,7 +38,8 @@ RECORDS = (
     sorting,
 )  # imported, they fill the table
 _ROOMS = (
-    arithmetic, reduction, linear, creation, random, indexing, comparison, shape, activation, printing, environment
+    arithmetic, reduction, linear, creation, random, indexing, comparison, shape, activation, printing, environment,
+    writing,
 )
 
 

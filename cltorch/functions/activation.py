@@ -83,6 +83,8 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     """input bounded to [min_val, max_val]. **Raises** ValueError if min_val > max_val."""
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
+    if isinstance(input, Tensor) and not input.is_floating_point():
+        min_val, max_val = int(min_val), int(max_val)
     return _use(records.HARDTANH, input, (min_val, max_val), inplace)
 
 

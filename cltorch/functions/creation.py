@@ -213,7 +213,8 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     if isinstance(data, Tensor):
         return data.to(device=data.device if device is None else device, dtype=dtype or data.dtype)
     array, dtype = _array_of(data, dtype)
-    return from_array(_host(array, dtype, False), dtype, device)
+    found = from_array(_host(array, dtype, False), dtype, device)
+    return _foreign(found) if isinstance(data, np.ndarray) else found
 
 
 def asarray(
@@ -239,7 +240,8 @@ def asarray(
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor over the memory of an array.
+    """A tensor over the memory of an array, until the first operation is recorded on it, which takes a copy: what it computes must not depend
+    on what is written into the array later.
 
     **Raises** TypeError for what is no array or has a dtype no tensor has, ValueError for negative strides.
     """
@@ -251,13 +253,19 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
             "currently supported. (You can "
             "probably work around this by making a copy of your array with array.copy().)"
         )
-    return from_array(ndarray)
+    return _foreign(from_array(ndarray))
+
+
+def _foreign(made: Tensor) -> Tensor:
+    """The tensor, whose memory belongs to the user."""
+    made._storage.foreign = True
+    return made
 
 
 def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
     """A 1-D tensor over the bytes of `buffer`."""
     array = np.frombuffer(buffer, dtype.numpy, count, offset)
-    found = from_array(array, dtype)
+    found = _foreign(from_array(array, dtype))
     if requires_grad:
         found.requires_grad = True
     return found

@@ -280,6 +280,28 @@ POW = _binary(
     doc="input ** exponent.",
     names=("input", "exponent"),
 )
+GCD = _binary(
+    "gcd",
+    "greatest_divisor({0}, {1})",
+    categories="i",
+    includes=("arithmetic",),
+    reference=np.gcd,
+    domain=(-12, 12),
+    cost=40,
+    why="defined on integers",
+    doc="Greatest common divisor of |input| and |other|; gcd(0, 0) = 0.",
+)
+LCM = _binary(
+    "lcm",
+    "least_multiple({0}, {1})",
+    categories="i",
+    includes=("arithmetic",),
+    reference=np.lcm,
+    domain=(-10, 10),
+    cost=42,
+    why="defined on integers",
+    doc="Least common multiple of |input| and |other|.",
+)
 NEG = _unary("neg", "-{0}", lambda ctx, g: (-g,), saves=(), categories="if", reference=np.negative, doc="-input.")
 ABS = _unary(
     "abs",
