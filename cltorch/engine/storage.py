@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..runtime import aligned_empty
 from .trace import Trace, traces
 
 if TYPE_CHECKING:
@@ -22,10 +23,12 @@ class Storage:
         block: the pool's block, once there is one; None while host-resident, pending or never written.
         host: a NumPy array with the contents while no kernel has needed them on the device, else None.
         version: number of in-place writes so far (autograd compares it).
+        foreign: `host` belongs to the user, who may write into it later: the first op that is recorded on the storage takes a copy,
+            so that what it computes does not depend on when it runs.
         epoch, slot: its number in the trace of that epoch.
     """
 
-    __slots__ = ("trace", "nbytes", "block", "host", "version", "epoch", "slot", "__weakref__")
+    __slots__ = ("trace", "nbytes", "block", "host", "version", "foreign", "epoch", "slot", "__weakref__")
 
     def __init__(self, device: Device, nbytes: int):
         self.trace: Trace = traces[device]
@@ -33,6 +36,7 @@ class Storage:
         self.block: Any = None
         self.host: np.ndarray | None = None
         self.version = 0
+        self.foreign = False
         self.epoch = -1
         self.slot = -1
 
@@ -48,6 +52,14 @@ class Storage:
     @property
     def has_contents(self) -> bool:
         return self.block is not None or self.host is not None
+
+    def own(self) -> None:
+        """Take a copy of memory that belongs to the user."""
+        self.foreign = False
+        if self.host is not None:
+            copy = aligned_empty(self.host.shape, self.host.dtype)
+            copy[...] = self.host
+            self.host = copy
 
     @classmethod
     def from_numpy(cls, device: Device, array: np.ndarray) -> Storage:

@@ -15,7 +15,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from ..config import settings
-from ..dtypes import DType
+from ..dtypes import DType, float64
 from ..ops.table import Op
 from ..shapes import Layout
 
@@ -41,7 +41,7 @@ class Spec:
         nbytes: bytes the outputs take, for the limit on pending bytes.
     """
 
-    __slots__ = ("op", "ins", "outs", "attrs", "tensors", "numbers", "empty", "nbytes", "length", "memo")
+    __slots__ = ("op", "ins", "outs", "attrs", "tensors", "numbers", "empty", "nbytes", "length", "wide", "memo")
 
     def __init__(self, op: Op, ins: tuple, outs: tuple[Layout, ...], attrs: tuple):
         self.op, self.ins, self.outs, self.attrs = op, ins, outs, attrs
@@ -50,6 +50,7 @@ class Spec:
         self.empty = all(o.numel == 0 for o in outs)
         self.nbytes = sum(o.nbytes for o in outs)
         self.length = 1 + len(ins) + len(outs)
+        self.wide = any((x.dtype if isinstance(x, Layout) else x) is float64 for x in (*ins, *outs))
         self.memo: dict = {}
 
     def __repr__(self) -> str:
@@ -80,7 +81,7 @@ class Trace:
         "nbytes",
         "lock",
         "failed",
-        "failed",
+        "fp64",
     )
 
     _epochs = count()
@@ -88,6 +89,7 @@ class Trace:
     def __init__(self, device: Device):
         self.device = device
         self.lock = RLock()
+        self.fp64: bool = device.target.fp64
         self.failed = False  # the last attempt to run this trace raised
         self.clear()
 
@@ -107,11 +109,17 @@ class Trace:
         """
         if spec.empty:
             return
+        if spec.wide and not self.fp64:
+            raise RuntimeError(
+                f"{spec.op.name}: float64: {self.device.spec} ({self.device.name}) has no double precision; use float32 or another device"
+            )
         with self.lock:
             epoch, storages, append = self.epoch, self.storages, self.signature.append
             append(spec)
             for s in ins:
                 if s.epoch != epoch:
+                    if s.foreign:
+                        s.own()
                     s.epoch, s.slot = epoch, len(storages)
                     storages.append(s)
                 append(s.slot)
@@ -123,6 +131,8 @@ class Trace:
                 append(slot)
             for s in outs:
                 if s.epoch != epoch:
+                    if s.foreign:
+                        s.own()
                     s.epoch, s.slot = epoch, len(storages)
                     storages.append(s)
                 append(s.slot)

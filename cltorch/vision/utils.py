@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..functions.creation import from_numpy
-from ..tensor import Tensor
+from ..tensor import Tensor, from_array
 from .transforms.functional import to_pil_image
 
 
@@ -42,7 +41,7 @@ def make_grid(
         images = (np.clip(images, low, high) - low) / np.maximum(high - low, 1e-5)
     count, channels, height, width = images.shape
     if count == 1:
-        return from_numpy(np.ascontiguousarray(images[0]))
+        return from_array(np.ascontiguousarray(images[0]))
     across = min(nrow, count)
     down = math.ceil(count / across)
     cell_h, cell_w = height + padding, width + padding
@@ -50,7 +49,7 @@ def make_grid(
     for i, image in enumerate(images):
         top, left = padding + (i // across) * cell_h, padding + (i % across) * cell_w
         grid[:, top : top + height, left : left + width] = image
-    return from_numpy(grid)
+    return from_array(grid)
 
 
 def save_image(
@@ -59,4 +58,4 @@ def save_image(
     """Write images (floats in 0..1) as one picture; keyword arguments go to `make_grid`."""
     grid = make_grid(tensor, **kwargs).numpy()
     pixels = np.clip(grid * 255 + 0.5, 0, 255).astype(np.uint8)
-    to_pil_image(from_numpy(pixels)).save(fp, format=format)
+    to_pil_image(from_array(pixels)).save(fp, format=format)

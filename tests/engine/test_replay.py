@@ -114,3 +114,30 @@ def test_reading_what_was_never_written_is_defined(device):
     storage = engine.Storage(device, 64)
     assert engine.read(storage, layout(F, (16,))).shape == (16,)
     assert engine.read(engine.Storage(device, 0), layout(F, (0, 3))).shape == (0, 3)
+
+
+def test_what_is_written_into_an_array_later_does_not_count():
+    import cltorch as torch
+
+    for make in (torch.from_numpy, torch.as_tensor):
+        array = np.ones(4, np.float32)
+        x = make(array)
+        array[0] = 5
+        assert x.tolist() == [5, 1, 1, 1]  # shared until something is computed
+        y = x + 1
+        array[:] = 9
+        assert y.tolist() == [6, 2, 2, 2] and x.tolist() == [5, 1, 1, 1]
+        x.zero_()
+        assert array[0] == 9
+
+
+def test_double_precision_is_refused_at_the_call_where_there_is_none():
+    import dataclasses
+
+    import cltorch as torch
+
+    device = runtime.NullDevice(target=dataclasses.replace(runtime.get_device("null").target, fp64=False))
+    view = layout(dtypes.float64, (3,))
+    with pytest.raises(RuntimeError, match="exp: float64: .* no double precision"):
+        engine.record(engine.make_spec(TABLE["exp"], (view,), (view,)), (engine.Storage(device, 24),), (engine.Storage(device, 24),))
+    assert torch.ones(3).tolist() == [1, 1, 1]

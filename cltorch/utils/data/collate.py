@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ...copies import stack
-from ...functions.creation import as_tensor, from_numpy, tensor
+from ...functions.creation import as_tensor, tensor
 from ...runtime import aligned_empty
-from ...tensor import Tensor
+from ...tensor import Tensor, from_array
 
 
 def on_host(value: Tensor) -> bool:
@@ -39,7 +39,7 @@ def _stack_tensors(batch: Sequence[Tensor]) -> Tensor:
                 f"{list(t.shape)} at entry {i}"
             )
     if first.dtype.name != "bfloat16" and all(on_host(t) and t.dtype is first.dtype for t in batch):
-        return from_numpy(stack_arrays([t.detach().numpy() for t in batch]))
+        return from_array(stack_arrays([t.detach().numpy() for t in batch]))
     return stack(list(batch))
 
 
@@ -63,15 +63,15 @@ def default_collate(batch: Sequence[Any]) -> Any:
         shapes = {a.shape for a in batch}
         if len(shapes) > 1:
             raise RuntimeError(f"default_collate: arrays: got shapes {sorted(shapes)}, wanted equal ones")
-        return from_numpy(stack_arrays(batch))
+        return from_array(stack_arrays(batch))
     if isinstance(first, np.generic):
-        return from_numpy(np.array(batch))
+        return from_array(np.array(batch))
     if isinstance(first, bool):
         return tensor(list(batch))
     if isinstance(first, int):
-        return from_numpy(np.array(batch, np.int64))
+        return from_array(np.array(batch, np.int64))
     if isinstance(first, float):
-        return from_numpy(np.array(batch, np.float64))
+        return from_array(np.array(batch, np.float64))
     if isinstance(first, (str, bytes)):
         return list(batch) if not isinstance(batch, list) else batch
     if isinstance(first, Mapping):

@@ -19,9 +19,8 @@ import numpy as np
 
 from ... import engine
 from ...dtypes import by_name
-from ...functions.creation import from_numpy
 from ...functions.random import manual_seed
-from ...tensor import Tensor
+from ...tensor import Tensor, from_array
 
 
 @dataclass
@@ -94,8 +93,8 @@ def unpack(data: Any) -> Any:
     """The reverse of `pack`; tensors come out host-resident."""
     if isinstance(data, Packed):
         if data.dtype == "bfloat16":
-            return from_numpy(data.array.view(np.int16)).view(by_name("bfloat16"))
-        return from_numpy(data.array)
+            return from_array(data.array.view(np.int16)).view(by_name("bfloat16"))
+        return from_array(data.array)
     return _map(unpack, data)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...functions.creation import from_numpy
+from ...tensor import from_array
 from .base import VisionDataset, retrieve
 
 _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -98,11 +98,11 @@ class MNIST(VisionDataset):
 
     @property
     def data(self) -> Any:
-        return from_numpy(self._images)
+        return from_array(self._images)
 
     @property
     def targets(self) -> Any:
-        return from_numpy(self._labels)
+        return from_array(self._labels)
 
     @property
     def class_to_idx(self) -> dict[str, int]:

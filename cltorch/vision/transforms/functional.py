@@ -10,8 +10,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from ...dtypes import DType
-from ...functions.creation import from_numpy
-from ...tensor import Tensor
+from ...tensor import Tensor, from_array
 
 
 class InterpolationMode(Enum):
@@ -56,7 +55,7 @@ def _is_pil(op: str, image: Any) -> bool:
 
 def _on_array(image: Tensor, function: Callable[[np.ndarray], np.ndarray]) -> Tensor:
     """A tensor with `function` applied to its array in host memory."""
-    return from_numpy(np.ascontiguousarray(function(image.detach().numpy())))
+    return from_array(np.ascontiguousarray(function(image.detach().numpy())))
 
 
 def get_image_size(img: Any) -> list[int]:
@@ -86,7 +85,7 @@ def pil_to_tensor(pic: Image.Image) -> Tensor:
     """A PIL image as a tensor (C, H, W) of its own dtype. Raises TypeError for anything else."""
     if not isinstance(pic, Image.Image):
         raise TypeError(f"pil_to_tensor: pic: got {type(pic)}, wanted a PIL Image")
-    return from_numpy(np.array(_array_of(pic), order="C"))
+    return from_array(np.array(_array_of(pic), order="C"))
 
 
 def to_tensor(pic: Any) -> Tensor:
@@ -105,8 +104,8 @@ def to_tensor(pic: Any) -> Tensor:
         raise TypeError(f"pic should be PIL Image or ndarray. Got {type(pic)}")
     if array.dtype == np.uint8:
         out = np.empty(array.shape, np.float32)
-        return from_numpy(np.divide(array, np.float32(255), out=out))
-    return from_numpy(np.array(array, order="C"))
+        return from_array(np.divide(array, np.float32(255), out=out))
+    return from_array(np.array(array, order="C"))
 
 
 def to_pil_image(pic: Any, mode: str | None = None) -> Image.Image:
@@ -144,13 +143,13 @@ def convert_image_dtype(image: Tensor, dtype: DType) -> Tensor:
         return image.to(dtype)
     if source.is_floating_point:
         top = np.iinfo(dtype.numpy).max
-        return from_numpy((array.astype(np.float64) * (top + 1.0 - 1e-3)).astype(dtype.numpy))
+        return from_array((array.astype(np.float64) * (top + 1.0 - 1e-3)).astype(dtype.numpy))
     if dtype.is_floating_point:
-        return from_numpy((array / np.float64(np.iinfo(array.dtype).max)).astype(dtype.numpy))
+        return from_array((array / np.float64(np.iinfo(array.dtype).max)).astype(dtype.numpy))
     have, want = np.iinfo(array.dtype).max, np.iinfo(dtype.numpy).max
     if have > want:
-        return from_numpy((array // ((have + 1) // (want + 1))).astype(dtype.numpy))
-    return from_numpy(array.astype(dtype.numpy) * dtype.numpy.type((want + 1) // (have + 1)))
+        return from_array((array // ((have + 1) // (want + 1))).astype(dtype.numpy))
+    return from_array(array.astype(dtype.numpy) * dtype.numpy.type((want + 1) // (have + 1)))
 
 
 def normalize(tensor: Tensor, mean: Sequence[float], std: Sequence[float], inplace: bool = False) -> Tensor:
