@@ -1,8 +1,9 @@
 """Training gives PyTorch's losses: the same weights, the same batches, step by step."""
 
-import cltorch
 import numpy as np
 import pytest
+
+import cltorch
 from benchmarks.models import MODELS
 
 peer = pytest.importorskip("torch")
@@ -32,12 +33,24 @@ def make_batches(steps, size):
         yield (patterns[labels] * 0.5 + random.standard_normal((size, 3, 32, 32)).astype(np.float32), labels)
 
 
-# Adam divides by the size of tiny gradients, so that float32 rounding alone moves its losses by 2e-3 in 40 steps: it is compared in float64
-@pytest.mark.parametrize("name, steps, size, make_optimizer, dtype, tolerance", [
-    ("cnn", 200, 4, lambda torch, p: torch.optim.SGD(p, lr=0.001, momentum=0.9), "float32", 1e-3),
-    ("cnn", 40, 32, lambda torch, p: torch.optim.Adam(p, lr=0.001), "float64", 1e-7),
-    ("resnet18", 4, 8, lambda torch, p: torch.optim.SGD(p, lr=0.01, momentum=0.9, weight_decay=5e-4), "float32", 1e-3),
-], ids=["cnn-sgd", "cnn-adam", "resnet18-sgd"])
+# Adam divides by the size of tiny gradients, so that float32 rounding alone moves its losses by 2e-3 in 40 steps: it is
+# compared in float64
+@pytest.mark.parametrize(
+    "name, steps, size, make_optimizer, dtype, tolerance",
+    [
+        ("cnn", 200, 4, lambda torch, p: torch.optim.SGD(p, lr=0.001, momentum=0.9), "float32", 1e-3),
+        ("cnn", 40, 32, lambda torch, p: torch.optim.Adam(p, lr=0.001), "float64", 1e-7),
+        (
+            "resnet18",
+            4,
+            8,
+            lambda torch, p: torch.optim.SGD(p, lr=0.01, momentum=0.9, weight_decay=5e-4),
+            "float32",
+            1e-3,
+        ),
+    ],
+    ids=["cnn-sgd", "cnn-adam", "resnet18-sgd"],
+)
 def test_losses(name, steps, size, make_optimizer, dtype, tolerance):
     peer.manual_seed(0)
     weights = {k: v.numpy() for k, v in MODELS[name](peer).state_dict().items()}
