@@ -2,16 +2,12 @@
 ## element after element along K: to[(s * P) * K + k * P + p] = X[k, column(s) + p].
 ##
 ## One work-item per work-group (block of K, block of strips, batch). Form 'along': a row of X is contiguous and is read once from end to
-## end while the strips grow side by side. Form 'across': K is contiguous; squares are transposed in registers. Form 'any': strided.
+## end while the strips grow side by side. Form 'across': K is contiguous; strips are transposed in registers. Form 'any': strided.
 ## Memory traffic: X once, the strips once.
 <%
     V = vector_type
-    starts = range(0, P, W)
+    starts, D = range(0, P, W), min(4, W)
 %>\
-% if form == "across":
-#define KERNEL_low(a, b) __builtin_shufflevector(a, b, ${zip_low})
-#define KERNEL_high(a, b) __builtin_shufflevector(a, b, ${zip_high})
-% endif
 __attribute__((reqd_work_group_size(1, 1, 1)))
 __kernel void KERNEL(${parameters}) {
   const I batch = get_group_id(2);
@@ -36,15 +32,15 @@ ${setup}
     __global ${E} *r = to + n * K;
     I k = k0;
 % if form == "across":
-    for (; k + ${W} <= k1; k += ${W}) {
+    for (; k + ${D} <= k1; k += ${D}) {
 % for base in starts:
       {
-% for i in range(W):
-        const ${V} r${i} = ${load("p + %d * x_n + k" % (base + i), W) if base + i < P else "(%s)(0)" % V};
-% endfor
-<%  statements, turned = transpose(["r%d" % i for i in range(W)], "t") %>\
+<%
+    rows = [load("p + %d * x_n + k" % r, D) if r < P else "(%s%d)(0)" % (E, D) for r in range(base, base + W)]
+    statements, turned = transpose(rows)
+%>\
 ${statements}
-% for i in range(W):
+% for i in range(D):
 % for w, at, lanes in parts(min(W, P - base), W):
         vec_store${w}(${turned[i]}${lanes}, r + (k + ${i}) * ${P} + ${base + at});
 % endfor
@@ -54,6 +50,7 @@ ${statements}
     }
 % endif
     for (; k < k1; ++k) {
+#pragma unroll 1
       for (I i = 0; i < ${P}; ++i) r[k * ${P} + i] = ${load("p + i * x_n + k * x_k", 1)};
     }
   }

@@ -15,15 +15,11 @@
 ## the choice to pack within the group are our own measurements (benchmarks/kernels_gemm.py).
 <%
     V = vector_type
-    NR = NV * W
+    NR, D = NV * W, min(4, W)
     rows, vectors = range(MR), range(NV)
     a_strips, a_step = a_form in ("strips", "any", "ahead", "columns"), "a_pitch" if a_form == "rows" else "a_m"
     a_packed, b_packed = a_form in ("rows", "strips", "any"), b_form in ("rows", "columns", "any")
 %>\
-% if b_form == "columns":
-#define KERNEL_low(a, b) __builtin_shufflevector(a, b, ${zip_low})
-#define KERNEL_high(a, b) __builtin_shufflevector(a, b, ${zip_high})
-% endif
 __attribute__((reqd_work_group_size(1, 1, 1)))
 __kernel void KERNEL(${parameters}) {
   I batch = get_group_id(2);
@@ -94,24 +90,23 @@ ${setup}
       }
     }
 % elif b_form == "columns":
-    // panels of B, NR wide, K-major, by transposing squares
+    // panels of B, NR wide, K-major, by transposing strips
     for (I n = n0; n < n1; n += ${NR}) {
       const I nb = n + ${NR} <= N ? n : N - ${NR};
+#pragma unroll 1
       for (I j = 0; j < ${NR}; j += ${W}) {
         const __global ${S} *p = B + (nb + j) * b_n + k0;
         __local ${E} *to = packed_b + (n - n0) * kc + j;
         I k = 0;
-        for (; k + ${W} <= kn; k += ${W}) {
-% for r in range(W):
-          const ${V} r${r} = ${load("p + %d * b_n + k" % r, W)};
-% endfor
-<%      statements, turned = transpose(["r%d" % r for r in range(W)], "t") %>\
+        for (; k + ${D} <= kn; k += ${D}) {
+<%      statements, turned = transpose([load("p + %d * b_n + k" % r, D) for r in range(W)]) %>\
 ${statements}
-% for i in range(W):
+% for i in range(D):
           vec_store${W}(${turned[i]}, to + (k + ${i}) * ${NR});
 % endfor
         }
         for (; k < kn; ++k) {
+#pragma unroll 1
           for (I r = 0; r < ${W}; ++r) to[k * ${NR} + r] = ${load("p + r * b_n + k", 1)};
         }
       }

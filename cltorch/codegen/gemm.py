@@ -545,18 +545,29 @@ def _zip_lanes(width: int) -> tuple[str, str]:
     )
 
 
-def _transpose(names: Sequence[str], kind: str, prefix: str) -> tuple[str, list[str]]:
-    """C text that transposes the square of vectors `names` (of type `kind`) by interleaving in stages; their names."""
-    width = len(names)
-    half, lines, current, stage = width // 2, [], list(names), 0
-    while 1 << stage < width:
-        fresh = [f"{prefix}_{stage}_{i}" for i in range(width)]
-        for i in range(half):
-            x, y = current[i], current[i + half]
-            low, high = fresh[2 * i], fresh[2 * i + 1]
-            lines.append(f"const {kind} {low} = KERNEL_low({x}, {y}), {high} = KERNEL_high({x}, {y});")
-        current, stage = fresh, stage + 1
-    return "\n".join(lines), current
+def _transpose(rows: Sequence[str], kind: str) -> tuple[str, list[str]]:
+    """C text that transposes W rows of d = min(4, W) elements (texts of vectors) to d vectors `kind`; their names.
+
+    Vector j is joined of rows j, j + 4, j + 8, …; two rounds of pairing within blocks of four lanes give whole columns.
+    Whole squares of W x W took half of a text's build time.
+    """
+    width, depth = len(rows), min(4, len(rows))
+    lines = [f"const {kind} joined{j} = ({kind})({', '.join(rows[j::depth])});" for j in range(depth)]
+
+    def pair(name: str, x: str, y: str, lanes: tuple[int, ...]) -> str:
+        """Pairs `x` and `y`: `lanes` of the first block, those from `depth` on being of y."""
+        chosen = (b + i if i < depth else width + b + i - depth for b in range(0, width, depth) for i in lanes)
+        lines.append(f"const {kind} {name} = __builtin_shufflevector({x}, {y}, {', '.join(map(str, chosen))});")
+        return name
+
+    if depth == 2:
+        columns = [pair(f"column{i}", "joined0", "joined1", (i, 2 + i)) for i in range(2)]
+        return "\n".join(lines), columns
+    low = [pair(f"low{j}", f"joined{j}", f"joined{j + 1}", (0, 4, 1, 5)) for j in (0, 2)]
+    high = [pair(f"high{j}", f"joined{j}", f"joined{j + 1}", (2, 6, 3, 7)) for j in (0, 2)]
+    halves = ((0, 1, 4, 5), (2, 3, 6, 7))
+    columns = [pair(f"column{i}", *(low, high)[i // 2], halves[i % 2]) for i in range(4)]
+    return "\n".join(lines), columns
 
 
 def _pieces(length: int, most: int) -> list[tuple[int, int]]:
@@ -693,11 +704,10 @@ def _pack(
         parameters.value(name, number)
     place = _place(parameters, "X", replace(x, batch=() if shared else x.batch))
     setup = "\n".join(["" if shared else _batch_setup(problem, parameters), place])
-    low, high = _zip_lanes(lanes)
     body = render(
         "gemm_pack", parameters=parameters.text, setup=setup, form=form, S=dtype.storage, E=element, W=lanes, P=width,
-        vector_type=kind, load=_loader(dtype), zip_low=low, zip_high=high, pieces=_pieces, parts=_parts,
-        transpose=lambda names, prefix: _transpose(names, kind, prefix),
+        vector_type=kind, load=_loader(dtype), pieces=_pieces, parts=_parts,
+        transpose=lambda rows: _transpose(rows, kind),
     )
     groups = (up(problem.k, block_k), up(columns, block_n), count)
     itemsize = _sum_bytes(dtype)
@@ -744,12 +754,11 @@ def _tile(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: 
     ):
         parameters.value(name, number)
     setup = _setup(problem, config, lanes, parameters, finish)
-    low, high = _zip_lanes(lanes)
     body = render(
         "gemm_tile", parameters=parameters.text, setup=setup, finish=finish,
         S=dtype.storage, E=element, W=lanes, vector_type=kind, MR=config.tile_m, NV=config.tile_n, a_form=a_form,
-        b_form=b_form, load=_loader(dtype), zip_low=low, zip_high=high, pieces=_pieces,
-        transpose=lambda names, prefix: _transpose(names, kind, prefix), unrolled=len(epilogue.instrs) <= 4,
+        b_form=b_form, load=_loader(dtype), pieces=_pieces, transpose=lambda rows: _transpose(rows, kind),
+        unrolled=len(epilogue.instrs) <= 4,
     )
     groups = (up(problem.n, block_n), up(problem.m, block_m), problem.count * config.splits)
     cost = sum(instr.cost for instr in epilogue.instrs) * problem.count * problem.m * problem.n
