@@ -322,9 +322,18 @@ def _group_config(problem: GemmProblem, target: Target) -> GemmConfig:
 
 
 _GROUP_FLOPS = 4e6  # work for which one more work-group of a CPU device pays its start
+_SMALL_FLOPS = 8e6  # work up to which a product takes one of few texts: about 50 us on one core
 _AHEAD = 512  # rows, and columns, from which packing before the product beats packing in each work-group
 _AHEAD_TURNED = 320  # the same where A runs along M, whose strips in place fall into few sets of the first-level cache
 _LOCAL = 256 * 1024  # bytes of local memory that are worth using: about half of a core's second-level cache
+
+
+def _small_tile_shape(m: int, n: int, lanes: int, target: Target) -> tuple[int, int]:
+    """The register tile of a product too small for the best one to pay its build: one of few shapes."""
+    sums = 16 if target.vector_width >= 16 else 8
+    tile_m = next(rows for rows in (8, 4, 2, 1) if rows <= m)
+    tile_n = next(vectors for vectors in (4, 2, 1) if vectors == 1 or vectors * lanes <= n and vectors * tile_m <= sums)
+    return tile_m, tile_n
 
 
 def _tile_shape(m: int, n: int, lanes: int, target: Target) -> tuple[int, int]:
@@ -351,7 +360,8 @@ def _tile_shape(m: int, n: int, lanes: int, target: Target) -> tuple[int, int]:
 def _tile_config(problem: GemmProblem, target: Target) -> GemmConfig:
     dtype = problem.a.dtype
     lanes, m, n, k = _lanes(dtype, target), problem.m, problem.n, problem.k
-    tile_m, tile_n = _tile_shape(m, n, lanes, target)
+    shape = _small_tile_shape if problem.flops <= _SMALL_FLOPS else _tile_shape
+    tile_m, tile_n = shape(m, n, lanes, target)
     width = tile_n * lanes
     turned = problem.a.row == 1 and problem.a.column != 1
     ahead = min(m, n) >= (_AHEAD_TURNED if turned else _AHEAD) and k >= 128 and not target.loop_limit
