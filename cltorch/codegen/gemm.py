@@ -144,7 +144,8 @@ def _normalise(a: Layout, b: Layout, epilogue: Epilogue) -> list[GemmProblem]:
     wide = index_type(*layouts, extra=2 * m * n) == "long"
     sizes, strides = collapse(batch, [x.stride[:-2] for x in layouts])
     extras = len(epilogue.inputs)
-    buffers = [*(Input(i) for i in range(2 + extras)), *(Output(i) for i in range(len(epilogue.stores)))]
+    buffers: list[Argument] = [Input(i) for i in range(2 + extras)]
+    buffers += [Output(i) for i in range(len(epilogue.stores))]
     operands = [
         Operand(buffer, x.dtype, x.offset, step, x.stride[-2], x.stride[-1])
         for buffer, x, step in zip(buffers, layouts, strides)
@@ -576,7 +577,7 @@ def _transpose(rows: Sequence[str], kind: str) -> tuple[str, list[str]]:
     low = [pair(f"low{j}", f"joined{j}", f"joined{j + 1}", (0, 4, 1, 5)) for j in (0, 2)]
     high = [pair(f"high{j}", f"joined{j}", f"joined{j + 1}", (2, 6, 3, 7)) for j in (0, 2)]
     halves = ((0, 1, 4, 5), (2, 3, 6, 7))
-    columns = [pair(f"column{i}", *(low, high)[i // 2], halves[i % 2]) for i in range(4)]
+    columns = [pair(f"column{i}", x, y, halves[i % 2]) for i, (x, y) in enumerate((low, low, high, high))]
     return "\n".join(lines), columns
 
 
