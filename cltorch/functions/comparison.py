@@ -197,7 +197,8 @@ def _trapezoids(op: str, y: Tensor, x: Tensor | None, dx: float, dim: int) -> Te
 
 # ---- order
 
-SortResult, TopkResult = namedtuple("sort", "values indices"), namedtuple("topk", "values indices")
+SortResult: Any = namedtuple("sort", "values indices")  # type: ignore[name-match]
+TopkResult: Any = namedtuple("topk", "values indices")  # type: ignore[name-match]
 
 
 @with_out

@@ -240,8 +240,8 @@ def asarray(
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor over the memory of an array, until the first operation is recorded on it, which takes a copy: what it computes must not depend
-    on what is written into the array later.
+    """A tensor over the memory of an array, until the first operation is recorded on it, which takes a copy: what it
+    computes must not depend on what is written into the array later.
 
     **Raises** TypeError for what is no array or has a dtype no tensor has, ValueError for negative strides.
     """

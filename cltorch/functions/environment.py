@@ -12,8 +12,8 @@ from ..device import storage_device
 from ..tensor import Tensor
 
 __all__ = [
-    "are_deterministic_algorithms_enabled", "compile", "get_num_interop_threads", "get_num_threads", "set_num_interop_threads",
-    "set_num_threads", "typename", "use_deterministic_algorithms",
+    "are_deterministic_algorithms_enabled", "compile", "get_num_interop_threads", "get_num_threads",
+    "set_num_interop_threads", "set_num_threads", "typename", "use_deterministic_algorithms",
 ]  # fmt: skip
 
 _threads: list[int] = []

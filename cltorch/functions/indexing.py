@@ -174,7 +174,8 @@ class _Key:
     __slots__ = ("view", "index")
 
     def __init__(self, x: Tensor, key: Any):
-        self.view, self.index = x, {}
+        self.view = x
+        self.index: dict[int, Tensor] = {}
         d = 0
         place = 0  # number of the item's dim in x, for messages
         for item in _items(x, key):

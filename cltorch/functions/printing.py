@@ -15,8 +15,12 @@ from ..tensor import Tensor
 
 __all__ = ["set_printoptions", "get_printoptions"]
 
-_DEFAULTS = {"precision": 4, "threshold": 1000.0, "edgeitems": 3, "linewidth": 80, "sci_mode": None}
-_PROFILES = {"default": {}, "short": {"precision": 2, "edgeitems": 2}, "full": {"threshold": math.inf}}
+_DEFAULTS: dict[str, Any] = {"precision": 4, "threshold": 1000.0, "edgeitems": 3, "linewidth": 80, "sci_mode": None}
+_PROFILES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "short": {"precision": 2, "edgeitems": 2},
+    "full": {"threshold": math.inf},
+}
 _options: dict[str, Any] = dict(_DEFAULTS)
 
 
@@ -161,4 +165,4 @@ def _repr(x: Tensor, *, tensor_contents: Any = None) -> str:
     return tensor_repr(x) if type(x) is Tensor else tensor_repr(x, prefix=f"{type(x).__name__}(")
 
 
-Tensor.__repr__ = _repr  # type: ignore[method-assign]
+Tensor.__repr__ = _repr  # type: ignore[method-assign, assignment]

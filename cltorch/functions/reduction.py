@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import dtypes, fast
 from ..autograd.modes import no_grad
-from ..dispatch import apply, cast
+from ..dispatch import cast
 from ..dtypes import DType
 from ..ops import reductions as records
 from ..shapes import broadcast, wrap_dim, wrap_dims

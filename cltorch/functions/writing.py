@@ -106,7 +106,7 @@ def map2_(self: Tensor, x: Tensor, y: Tensor, callable: Callable[[Any, Any, Any]
 
 
 def new(self: Tensor, *args: Any) -> Tensor:
-    """A tensor of this one's dtype and device: of the given sizes (without defined values), or with the given values."""
+    """A tensor of this one's dtype and device: of the given sizes (values undefined), or with the given values."""
     if len(args) == 1 and isinstance(args[0], (list, Tensor, np.ndarray)):
         return self.new_tensor(args[0])
     return self.new_empty(args[0] if len(args) == 1 and isinstance(args[0], tuple) else args or (0,))

@@ -124,7 +124,8 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         tensor.zero_()
         for g in range(groups):
             for d in range(min(per_group, tensor.shape[1])):
-                tensor[(g * per_group + d, d, *centre)] = 1
+                place = (g * per_group + d, d, *centre)
+                tensor[place] = 1
     return tensor
 
 
@@ -231,7 +232,8 @@ def _deprecated(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return old
 
 
-uniform, normal, constant, eye, dirac = map(_deprecated, (uniform_, normal_, constant_, eye_, dirac_))
+uniform, normal, constant = _deprecated(uniform_), _deprecated(normal_), _deprecated(constant_)
+eye, dirac = _deprecated(eye_), _deprecated(dirac_)
 xavier_uniform, xavier_normal = _deprecated(xavier_uniform_), _deprecated(xavier_normal_)
 kaiming_uniform, kaiming_normal = _deprecated(kaiming_uniform_), _deprecated(kaiming_normal_)
 orthogonal, sparse = _deprecated(orthogonal_), _deprecated(sparse_)

@@ -49,7 +49,7 @@ class Buffer(Tensor, metaclass=_BufferType):
         persistent: whether it is part of the Module's `state_dict`.
     """
 
-    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Tensor:
+    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Buffer:
         made = Tensor._make_subclass(
             cls, empty(0) if data is None else data.detach(), False if data is None else data.requires_grad
         )

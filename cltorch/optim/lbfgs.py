@@ -212,7 +212,9 @@ class LBFGS(Optimizer):
         return low[0], low[1], low[3], calls
 
 
-def _cubic_minimum(a: tuple[float, ...], b: tuple[float, ...], low: float, high: float) -> float:
+def _cubic_minimum(
+    a: tuple[float, float, float, Tensor], b: tuple[float, float, float, Tensor], low: float, high: float
+) -> float:
     """Where the cubic through values and slopes of two points is least, within bounds; the middle if nowhere."""
     (ta, fa, ga), (tb, fb, gb) = sorted((a[:3], b[:3]))
     middle = (low + high) / 2

@@ -77,6 +77,8 @@ class Optimizer:
         ValueError: there are no parameters, a tensor is listed twice, or is no leaf.
     """
 
+    _opt_called: bool
+    _counted_by_schedule: bool
     _step_pre_hooks: OrderedDict[int, Callable[..., Any]]
     _step_post_hooks: OrderedDict[int, Callable[..., Any]]
     _state_dict_pre_hooks: OrderedDict[int, Callable[..., Any]]

@@ -69,7 +69,7 @@ def tensors(op: Op, dtype: str) -> list:
 @functools.cache
 def computed(dtype: str) -> dict:
     """Results of all records in one dtype, recorded together."""
-    return {op.name: apply(op, tuple(tensors(op, dtype))) for op in OPS if LETTER[dtype] in op.categories}
+    return {op.name: apply(op, tuple(tensors(op, dtype))) for op, wanted in CASES if wanted == dtype}
 
 
 def expected(op: Op, dtype: str) -> np.ndarray:
@@ -82,7 +82,15 @@ def expected(op: Op, dtype: str) -> np.ndarray:
         return np.asarray(op.reference(*values))
 
 
-CASES = [(op, dtype) for op in OPS for letter in op.categories for dtype in DTYPES[letter]]
+REDUNDANT = ("bfloat16", "int16", "int32")  # the text of float16, int8 and int64 with other words in it: some records
+SAMPLED = ("add", "div", "pow", "exp", "floor_divide", "remainder", "bitwise_left_shift", "maximum", "gcd", "eq")
+CASES = [
+    (op, dtype)
+    for op in OPS
+    for letter in op.categories
+    for dtype in DTYPES[letter]
+    if dtype not in REDUNDANT or op.name in SAMPLED
+]
 UNDEFINED = {("sign", "bool"), ("sgn", "bool"), ("_clamp", "uint8"), ("_hardtanh", "uint8"), ("heaviside", "bool")}
 
 

@@ -31,6 +31,12 @@ CASES = [
     ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.2}),
     ("Adadelta", {"lr": 1.0, "weight_decay": 0.1}),
     ("Adamax", {"lr": 0.05, "weight_decay": 0.1}),
+    ("NAdam", {"lr": 0.05, "weight_decay": 0.1, "momentum_decay": 6e-3}),
+    ("NAdam", {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
+    ("RAdam", {"lr": 0.05, "weight_decay": 0.1}),
+    ("Rprop", {"lr": 0.05, "etas": (0.4, 1.5)}),
+    ("ASGD", {"lr": 0.05, "lambd": 0.1, "t0": 3, "weight_decay": 0.1}),
+    ("Adafactor", {"lr": 0.05, "weight_decay": 0.1, "d": 1.5}),
 ]
 SHAPES = ((3, 4), (5,), (), (2, 1, 3))
 

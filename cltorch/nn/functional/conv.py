@@ -119,7 +119,7 @@ def conv2d(
         return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
     if stride.__class__ is not tuple or padding.__class__ is not tuple or dilation.__class__ is not tuple:
         stride, dilation = _tuple("conv2d", "stride", stride, 2), _tuple("conv2d", "dilation", dilation, 2)
-        padding = _tuple("conv2d", "padding", padding, 2)
+        padding = _tuple("conv2d", "padding", padding, 2)  # type: ignore[arg-type]
     if bias is not None and bias._layout.shape != weight._layout.shape[:1]:
         raise RuntimeError(
             f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {weight.shape[0]} "

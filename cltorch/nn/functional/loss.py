@@ -487,22 +487,25 @@ def gaussian_nll_loss(
     Raises:
         ValueError: var does not fit, is negative, or the reduction is unknown.
     """
+    spread: Any = var
     if isinstance(var, (int, float)):
         if var < 0:
             raise ValueError("var has negative entry/entries")
-        var = input.detach().new_full(input.shape, var)
+        spread = input.detach().new_full(input.shape, var)
     elif bool((var.detach() < 0).any()):
         raise ValueError("var has negative entry/entries")
-    if var.shape != input.shape:
-        if input.shape[:-1] == var.shape:
-            var = var.unsqueeze(-1)
+    if spread.shape != input.shape:
+        if input.shape[:-1] == spread.shape:
+            spread = spread.unsqueeze(-1)
         elif not (
-            input.dim() == var.dim() and sum(a != b for a, b in zip(input.shape, var.shape)) == 1 and 1 in var.shape
+            input.dim() == spread.dim()
+            and sum(a != b for a, b in zip(input.shape, spread.shape)) == 1
+            and 1 in spread.shape
         ):
             raise ValueError("var is of incorrect size")
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not valid")
-    bounded = var + (var.detach().clamp(min=eps) - var.detach())  # the bound does not stop the gradient
+    bounded = spread + (spread.detach().clamp(min=eps) - spread.detach())  # the bound does not stop the gradient
     off = input - target
     loss = (bounded.log() + off * off / bounded) * 0.5
     if full:

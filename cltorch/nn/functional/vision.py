@@ -109,9 +109,10 @@ def interpolate(
                 f"{list(input.shape[2:])} and output size of {size}."
             )
     else:
+        assert scale_factor is not None
         factors = (
             [float(scale_factor)] * n if isinstance(scale_factor, (int, float)) else [float(f) for f in scale_factor]
-        )  # type: ignore
+        )
         if len(factors) != n:
             raise ValueError(
                 "Input and scale_factor must have the same number of spatial dimensions, but got input with "

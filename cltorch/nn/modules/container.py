@@ -118,7 +118,7 @@ class ModuleList(Module):
 
     def __getitem__(self, index: slice | int) -> Any:
         if isinstance(index, slice):
-            return type(self)(list(self._modules.values())[index])
+            return type(self)(list(self._modules.values())[index])  # type: ignore[arg-type]
         return self._modules[str(_in_range(index, len(self)))]
 
     def __setitem__(self, index: int, module: Module) -> None:

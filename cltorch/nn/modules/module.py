@@ -157,6 +157,7 @@ class Module:
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
+    _is_full_backward_hook: bool | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not self.call_super_init and (args or kwargs):
@@ -331,7 +332,7 @@ class Module:
                 )(name)
         else:
             _remove_from(name, self.__dict__, self._parameters, self._modules)
-            self.register_buffer(name, value, value.persistent)
+            self.register_buffer(name, value, value.persistent)  # type: ignore[union-attr]
 
     def __delattr__(self, name: str) -> None:
         if name in self._parameters:
@@ -701,7 +702,7 @@ class Module:
             keep_vars: give the Parameters themselves instead of detached tensors.
         """
         if args:  # PyTorch's older positional form
-            destination, prefix, keep_vars = (*args, *(destination, prefix, keep_vars)[len(args) :])
+            destination, prefix, keep_vars = (*args, *(destination, prefix, keep_vars)[len(args) :])  # type: ignore[misc]
         if destination is None:
             destination = OrderedDict()
             destination._metadata = OrderedDict()  # type: ignore[attr-defined]
