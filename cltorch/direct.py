@@ -23,7 +23,7 @@ _specs: dict[tuple, Spec | None] = {}
 def run(op: Op, operands: tuple[Any, ...], attrs: tuple = ()) -> Any:
     """The result (or tuple of results) of `op` on tensors and Python numbers, outside the graph."""
     key = (op, attrs, *[x._layout if isinstance(x, Tensor) else x.__class__ for x in operands])
-    plan = _plans.get(key, _plans)  # type: ignore[call-overload]
+    plan: Any = _plans.get(key, _plans)  # type: ignore[call-overload]
     if plan is _plans:
         plan = _planned(key, op, operands, attrs)
     tensors = [x for x in operands if isinstance(x, Tensor)]
@@ -100,5 +100,5 @@ def _spec(op: Op, target: Tensor, operands: tuple[Tensor, ...], numbers: int) ->
     for t in operands:
         if t._layout.dtype is not layout.dtype or t._layout.shape != layout.shape:
             return None
-    ins = (layout, *(t._layout for t in operands), *(layout.dtype,) * numbers)
+    ins: tuple[Any, ...] = (layout, *(t._layout for t in operands), *(layout.dtype,) * numbers)
     return make_spec(op, ins, (layout,))

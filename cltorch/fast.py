@@ -254,7 +254,8 @@ def _history(plan: Any, operands: tuple[Any, ...], out: Tensor) -> None:
     node.more = None
     node.sequence = next(sequence_numbers)
     mask, bit = 0, 1
-    targets, slots = [], []
+    targets: list[Any] = []
+    slots = []
     for x in operands:
         if isinstance(x, Tensor) and x._requires_grad:
             mask |= bit

@@ -214,7 +214,7 @@ class _LoadedStorage:
 
 
 def _rebuild_tensor(
-    stored: _LoadedStorage,
+    stored: tuple[_LoadedStorage, DType],
     offset: int,
     size: Any,
     stride: Any,

@@ -7,6 +7,7 @@ carry a memo of what was derived from them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 from math import prod
 
@@ -145,7 +146,7 @@ def wrap_dim(op: str, dim: int, ndim: int, argument: str = "dim") -> int:
     return dim + bound if dim < 0 else dim
 
 
-def wrap_dims(op: str, dim: int | tuple[int, ...] | list[int] | None, ndim: int) -> tuple[int, ...]:
+def wrap_dims(op: str, dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     """Sorted distinct dims counted from the front; None and an empty list mean all of them."""
     if dim is None or (isinstance(dim, (tuple, list)) and not dim):
         return tuple(range(ndim))

@@ -135,8 +135,12 @@ class Tensor:
         __le__: Any
         __gt__: Any
         __ge__: Any
+        __eq__: Any
+        __ne__: Any
         __getitem__: Any
         __setitem__: Any
+        cat: Any
+        stack: Any
 
     def __new__(cls, *args: Any, device: Any = None) -> Tensor:
         """`Tensor(sizes...)` (values undefined), `Tensor(sequence or array)` or `Tensor(tensor)`, in the default

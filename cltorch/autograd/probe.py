@@ -81,7 +81,7 @@ for _name in (
     setattr(Probe, f"__{_name}__", _operator)
 Probe.__hash__ = object.__hash__  # type: ignore[method-assign, assignment]
 
-MISSING = Probe()
+MISSING: Any = Probe()
 
 
 def needed(grad: Callable[..., Any], ctx: Any, saves: tuple, outputs: int, shape: Any, dtype: Any) -> frozenset | None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
+from typing import Any
 
 from ..dtypes import FLOAT, DType, bfloat16, bool_, float16, float32, float64, int32, int64
 from ..shapes import Layout, contiguous_stride, layout
@@ -340,10 +341,11 @@ class _Reduction:
         dtype = self.key_dtype(source)
         kind = register_type(dtype, self.width)
         key, at = f"{self.stem}_{copy}_x", f"{self.stem}_{copy}_p"
+        best = self.names(copy)
         return [
             f"{kind} {key} = {self._key(text, source, dtype)};",
             f"{kind} {at} = {convert(position, int64, dtype, self.width)};",
-            *self._better(*self.names(copy), key, at),
+            *self._better(best[0], best[1], key, at),
         ]
 
     def _key(self, text: str, source: DType, dtype: DType) -> str:
@@ -534,7 +536,7 @@ class _UnitCode:
                 and analysis.level[v] == level
             ]
             start = len(block.statements) if level else 0
-            block.run(program.instrs, first, wanted)
+            block.run(program.instrs, first, wanted)  # type: ignore[arg-type]
             out += block.statements[start:]
         return out
 
@@ -642,8 +644,8 @@ class _UnitCode:
 
     def _stage_reads(self, level: int) -> set[int]:
         reduces, stores, staged = self._wanted(level)
-        # type: ignore[union-attr]
-        targets = [self.analysis.program.instrs[v - self.analysis.first].arg for v in reduces]
+        instrs: tuple[Any, ...] = self.analysis.program.instrs
+        targets = [instrs[v - self.analysis.first].arg for v in reduces]
         targets += [self.analysis.program.stores[i][0] for i in stores]
         ready = {v for v, p in self.form.staged.items() if p < level}
         return needed_values(self.analysis.program.instrs, self.analysis.first, targets, self._known(ready)) & ready
@@ -698,7 +700,7 @@ class _UnitCode:
                     f"({register_type(analysis.dtypes[v], width)})({name})" if splat else name,
                     splat,
                 )
-        block.run(program.instrs, first, needed)
+        block.run(program.instrs, first, needed)  # type: ignore[arg-type]
         lines = block.statements
         for v in staged:
             lines.append(self._stage_write(v, block.name(v), at, width))
@@ -1106,8 +1108,8 @@ def _staged(analysis: _Analysis, walk: _Walk, target: Target) -> tuple[dict[int,
 
     def cost(v: int) -> int:
         inside = needed_values(program.instrs, first, [v], rows_known)
-        # type: ignore[union-attr]
-        return sum(program.instrs[x - first].cost for x in inside if x >= first and analysis.full[x])
+        instrs: tuple[Any, ...] = program.instrs
+        return sum(instrs[x - first].cost for x in inside if x >= first and analysis.full[x])
 
     staged: dict[int, int] = {}
     for level in range(2, analysis.passes + 1):

@@ -586,9 +586,9 @@ def _merge(groups: list[Fused], target: Target) -> list[Fused]:
             merged.append(
                 Fused(
                     "multi",
-                    bodies,
+                    bodies,  # type: ignore[arg-type]
                     tuple(s for g in run for s in g.ins),
-                    run[0].numbers,  # type: ignore[arg-type]
+                    run[0].numbers,
                     tuple(s for g in run for s in g.outs),
                     None,
                     tuple(e for g in run for e in g.entries),

@@ -125,7 +125,7 @@ class DataLoader(Generic[T]):
             else:
                 sampler = SequentialSampler(dataset)
         if batch_size is not None and batch_sampler is None:
-            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+            batch_sampler = BatchSampler(sampler, batch_size, drop_last)  # type: ignore[arg-type]
         self.dataset, self.batch_size, self.sampler, self.batch_sampler = dataset, batch_size, sampler, batch_sampler
         self.num_workers, self.pin_memory, self.drop_last, self.timeout = num_workers, pin_memory, drop_last, timeout
         self.worker_init_fn, self.generator = worker_init_fn, generator
@@ -193,7 +193,7 @@ class _Team:
     """The worker processes of a loader."""
 
     def __init__(self, loader: DataLoader):
-        context = loader.multiprocessing_context
+        context: Any = loader.multiprocessing_context
         engine.synchronize()  # what the dataset holds must be finished when the workers get to see it
         self.connections: list[Connection] = []
         self.processes: list[Any] = []
@@ -312,7 +312,7 @@ class _Epoch(Iterator):
         for connection in ready:
             worker = busy[connection]  # type: ignore[index]
             try:
-                task, batch = connection.recv()  # type: ignore[union-attr]
+                task, batch = connection.recv()  # type: ignore[union-attr, call-arg]
             except (EOFError, OSError):
                 self._died(worker)
             if task not in self.waiting:  # of an epoch that was left early

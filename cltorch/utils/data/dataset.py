@@ -122,7 +122,7 @@ class ChainDataset(IterableDataset):
             yield from dataset  # type: ignore[misc]
 
     def __len__(self) -> int:
-        return sum(len(d) for d in self.datasets)  # type: ignore[arg-type]
+        return sum(len(d) for d in self.datasets)  # type: ignore[arg-type, misc]
 
 
 class Subset(Dataset[T]):

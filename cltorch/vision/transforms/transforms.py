@@ -302,7 +302,7 @@ class RandomResizedCrop(Transform):
         width, height = F.get_image_size(img)
         random = host_random()
         for _ in range(10):
-            area = width * height * random.uniform(*self.scale)
+            area = width * height * random.uniform(self.scale[0], self.scale[1])
             ratio = math.exp(random.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
             w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             if 0 < w <= width and 0 < h <= height:
@@ -408,7 +408,7 @@ class RandomErasing(Transform):
             return img
         channels, height, width = F.get_dimensions(img)
         for _ in range(10):
-            area = height * width * random.uniform(*self.scale)
+            area = height * width * random.uniform(self.scale[0], self.scale[1])
             ratio = math.exp(random.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
             h, w = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             if 0 < h < height and 0 < w < width:
