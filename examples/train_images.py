@@ -135,7 +135,9 @@ def main() -> None:
     train_set, test_set = make_datasets(given.data, given.root)
     classes = train_set.classes
     if given.limit:
-        train_set, test_set = (torch.utils.data.Subset(s, range(min(given.limit, len(s)))) for s in (train_set, test_set))
+        train_set, test_set = (
+            torch.utils.data.Subset(s, range(min(given.limit, len(s)))) for s in (train_set, test_set)
+        )
     loader = torch.utils.data.DataLoader(
         train_set,
         batch_size=given.batch_size,
@@ -146,7 +148,9 @@ def main() -> None:
     )
     test_loader = torch.utils.data.DataLoader(test_set, batch_size=120)
     model = (
-        CNN(len(classes)) if given.model == "cnn" else torchvision.models.resnet18(num_classes=len(classes), small_images=True)
+        CNN(len(classes))
+        if given.model == "cnn"
+        else torchvision.models.resnet18(num_classes=len(classes), small_images=True)
     )
     criterion = nn.CrossEntropyLoss()
     rate = given.lr or (0.05 if given.model == "cnn" else 0.1)

@@ -15,7 +15,10 @@ for needed in ("sklearn", "matplotlib", "tqdm", "PIL"):
 
 def run(*arguments):
     done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "train_images.py"), *arguments], capture_output=True, text=True, timeout=170,
+        [sys.executable, str(ROOT / "examples" / "train_images.py"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=170,
         env=dict(os.environ, PYTHONPATH=str(ROOT)),
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -33,5 +36,6 @@ def test_digits_are_learnt_and_training_goes_on(tmp_path):
 
 
 def test_resnet_runs(tmp_path):
-    out = run("--model", "resnet18", "--epochs", "1", "--batch-size", "8", "--limit", "16", "--out", str(tmp_path)).stdout
+    given = "--model resnet18 --epochs 1 --batch-size 8 --limit 16 --out".split()
+    out = run(*given, str(tmp_path)).stdout
     assert "Test accuracy" in out

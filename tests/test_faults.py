@@ -1,5 +1,5 @@
-"""Faults around the program cache, through the public API: whatever happened to the disk or to another process, the result is
-right, and the next process has a working cache again.
+"""Faults around the program cache, through the public API: whatever happened to the disk or to another process, the
+result is right, and the next process has a working cache again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ def start(cache: Path | str, program: str = PROGRAM, **environment: str) -> subp
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     given = {**os.environ, "PYTHONPATH": path, "CLTORCH_CACHE_DIR": str(cache), **environment}
     return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", program], env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-W", "ignore", "-c", program],
+        env=given,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 

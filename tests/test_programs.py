@@ -1,18 +1,21 @@
-"""Random programs of the public API (views, in-place writes, chains, reductions, dropped tensors) against NumPy, fused and eager."""
+"""Random programs of the public API (views, in-place writes, chains, reductions, dropped tensors) against NumPy, fused
+and eager.
+"""
 
-import cltorch as torch
 import numpy as np
 import pytest
-from cltorch import engine
-from cltorch.config import settings as cltorch_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import cltorch as torch
+from cltorch import engine
+from cltorch.config import settings as cltorch_settings
 
 SHAPE = (4, 6)
 
 
 class Program:
-    """A program that runs on tensors and on arrays side by side; values stay small integers, so that float32 is exact."""
+    """A program on tensors and on arrays side by side; values stay small integers, so that float32 is exact."""
 
     def __init__(self, seed):
         random = np.random.default_rng(seed)
@@ -50,7 +53,8 @@ class Program:
         elif kind == "chain" and self.fits(a, b):
             made = self.bounded((x * 2 - y).abs().clamp(max=9) + 1, np.minimum(np.abs(a * 2 - b), 9) + 1)
         elif kind == "where" and self.fits(a, b):
-            made = torch.where(x > y, x, y * 0 + number), np.where(a > b, a, np.float32(number)).astype(np.float32) + b * 0
+            chosen = np.where(a > b, a, np.float32(number)).astype(np.float32)
+            made = torch.where(x > y, x, y * 0 + number), chosen + b * 0
         elif kind == "sum" and x.dim():
             made = self.bounded(x.sum(-1, keepdim=True), a.sum(-1, keepdims=True))
         elif kind == "centre" and x.dim():
@@ -94,9 +98,12 @@ class Program:
             np.testing.assert_array_equal(x.numpy(), a)
 
 
-KINDS = ["slice", "t", "select", "add_", "mul_", "fill", "setitem", "copy_", "add", "add", "chain", "chain", "where", "sum", "centre",
-         "colsum", "matmul", "cat", "clone", "flush", "read", "drop", "drop"]
-STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 20), st.integers(0, 20), st.integers(-3, 5)), min_size=1, max_size=25)
+KINDS = (
+    "slice t select add_ mul_ fill setitem copy_ add add chain chain where sum centre "
+    "colsum matmul cat clone flush read drop drop"
+).split()
+STEP = st.tuples(st.sampled_from(KINDS), st.integers(0, 20), st.integers(0, 20), st.integers(-3, 5))
+STEPS = st.lists(STEP, min_size=1, max_size=25)
 
 
 @pytest.mark.parametrize("eager", [False, True], ids=["fused", "eager"])

@@ -23,8 +23,8 @@ class Storage:
         block: the pool's block, once there is one; None while host-resident, pending or never written.
         host: a NumPy array with the contents while no kernel has needed them on the device, else None.
         version: number of in-place writes so far (autograd compares it).
-        foreign: `host` belongs to the user, who may write into it later: the first op that is recorded on the storage takes a copy,
-            so that what it computes does not depend on when it runs.
+        foreign: `host` belongs to the user, who may write into it later: the first op that is recorded on the storage
+            takes a copy, so that what it computes does not depend on when it runs.
         epoch, slot: its number in the trace of that epoch.
     """
 

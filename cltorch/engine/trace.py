@@ -111,7 +111,8 @@ class Trace:
             return
         if spec.wide and not self.fp64:
             raise RuntimeError(
-                f"{spec.op.name}: float64: {self.device.spec} ({self.device.name}) has no double precision; use float32 or another device"
+                f"{spec.op.name}: float64: {self.device.spec} ({self.device.name}) has no double precision; "
+                "use float32 or another device"
             )
         with self.lock:
             epoch, storages, append = self.epoch, self.storages, self.signature.append

@@ -65,6 +65,10 @@ def test_a_kernel_that_does_not_build(tmp_path, level):
 
 def test_a_number_that_is_none(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", "import cltorch"], capture_output=True, text=True, env=dict(os.environ, CLTORCH_DEBUG="loud"), timeout=60
+        [sys.executable, "-c", "import cltorch"],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, CLTORCH_DEBUG="loud"),
+        timeout=60,
     )
     assert done.returncode and "CLTORCH_DEBUG: got 'loud', wanted an integer" in done.stderr

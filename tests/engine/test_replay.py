@@ -139,5 +139,6 @@ def test_double_precision_is_refused_at_the_call_where_there_is_none():
     device = runtime.NullDevice(target=dataclasses.replace(runtime.get_device("null").target, fp64=False))
     view = layout(dtypes.float64, (3,))
     with pytest.raises(RuntimeError, match="exp: float64: .* no double precision"):
-        engine.record(engine.make_spec(TABLE["exp"], (view,), (view,)), (engine.Storage(device, 24),), (engine.Storage(device, 24),))
+        spec = engine.make_spec(TABLE["exp"], (view,), (view,))
+        engine.record(spec, (engine.Storage(device, 24),), (engine.Storage(device, 24),))
     assert torch.ones(3).tolist() == [1, 1, 1]
