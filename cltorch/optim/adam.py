@@ -10,11 +10,10 @@ from math import sqrt
 from typing import Any
 
 from ..direct import update
-from ..functions.creation import zeros_like
 from ..ops.pointwise import MAXIMUM
 from ..ops.updates import SCALED_STEP, WEIGHTED, WEIGHTED_SQUARE
 from ..tensor import Tensor
-from .optimizer import Optimizer, check_range, number
+from .optimizer import Optimizer, check_range, number, zero_state
 
 
 class Adam(Optimizer):
@@ -87,10 +86,10 @@ class Adam(Optimizer):
             state = self.state[param]
             if not state:
                 state["step"] = 0.0
-                state["exp_avg"] = zeros_like(param)
-                state["exp_avg_sq"] = zeros_like(param)
+                state["exp_avg"] = zero_state(param)
+                state["exp_avg_sq"] = zero_state(param)
                 if amsgrad:
-                    state["max_exp_avg_sq"] = zeros_like(param)
+                    state["max_exp_avg_sq"] = zero_state(param)
             state["step"] = step = state["step"] + 1.0
             if step != counted:
                 counted, factors = step, (lr / (1 - beta1**step), 1 / sqrt(1 - beta2**step), eps)

@@ -20,7 +20,8 @@ from typing import Any
 from .. import engine
 from ..autograd import enable_grad, no_grad
 from ..nn.hooks import RemovableHandle
-from ..tensor import Tensor
+from ..runtime import aligned_empty
+from ..tensor import Tensor, from_array
 
 _global_pre_hooks: OrderedDict = OrderedDict()
 _global_post_hooks: OrderedDict = OrderedDict()
@@ -59,6 +60,13 @@ def check_range(name: str, value: Any, low: float = 0.0, high: float = math.inf)
     """Raise ValueError, as PyTorch does, unless low <= value, and value < high where high is given."""
     if not low <= value or (high != math.inf and not value < high):
         raise ValueError(f"Invalid {name}: {value}")
+
+
+def zero_state(param: Tensor) -> Tensor:
+    """Zeros like `param`, in host memory: the first step then runs the same kernels as all later ones."""
+    array = aligned_empty(tuple(param.shape), param.dtype.numpy)
+    array[...] = 0
+    return from_array(array, param.dtype, param.device)
 
 
 class Optimizer:

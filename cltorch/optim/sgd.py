@@ -12,7 +12,7 @@ from ..direct import update
 from ..ops.pointwise import ADD_SCALED
 from ..ops.updates import WEIGHTED
 from ..tensor import Tensor
-from .optimizer import Optimizer, check_range, number
+from .optimizer import Optimizer, check_range, number, zero_state
 
 
 class SGD(Optimizer):
@@ -78,12 +78,14 @@ class SGD(Optimizer):
             for param, grad in zip(params, grads):
                 update(ADD_SCALED, param, (grad,), (step,))
             return
+        first = sign * 1.0  # an object of its own, as `kept` is: a plan tells numbers apart by identity
         nesterov, along, ahead = group["nesterov"], (-lr,), (-lr * momentum,)
         for param, grad in zip(params, grads):
             state = self.state[param]
             buffer = state.get("momentum_buffer")
-            if buffer is None:
-                buffer = state["momentum_buffer"] = grad * sign
+            if buffer is None:  # it begins as the gradient itself, without dampening
+                buffer = state["momentum_buffer"] = zero_state(param)
+                update(WEIGHTED, buffer, (grad,), (momentum, first))
             else:
                 update(WEIGHTED, buffer, (grad,), (momentum, kept))
             if nesterov:
