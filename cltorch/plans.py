@@ -17,7 +17,7 @@ from .autograd.graph import Context
 from .autograd.probe import needed
 from .dtypes import BOOL, FLOAT, INTEGER, DType, promote
 from .engine import make_spec
-from .ops.table import POINTWISE, REDUCTION, Op
+from .ops.table import CONTRACTION, POINTWISE, REDUCTION, Op
 from .shapes import Layout, broadcast, layout
 from .tensor import Tensor
 
@@ -172,6 +172,10 @@ def make_plan(op: Op, operands: Sequence[Any], attrs: tuple) -> Plan:
     else:
         ins = tuple(x._layout if isinstance(x, Tensor) else dtypes.of_number(x) for x in operands)
         assert op.infer is not None
+        if op.kind == CONTRACTION:
+            for x in ins:
+                if isinstance(x, Layout) and _LETTERS[x.dtype.category] not in op.categories:
+                    raise _undefined(op, x.dtype, " and ".join(_WORDS[c] for c in op.categories))
         set_outs(plan, ins, tuple(layout(dtype, tuple(shape)) for dtype, shape in op.infer(ins, attrs)))
         plan.reduces = False
     return plan
