@@ -25,7 +25,7 @@ def name_of(dtype):
     return str(dtype).rpartition(".")[2]
 
 
-@pytest.mark.parametrize("a, b", itertools.product(DTYPES, DTYPES))
+@pytest.mark.parametrize("a, b", list(itertools.product(DTYPES, DTYPES)))
 def test_promotion(a, b):
     def program(t):
         found = []

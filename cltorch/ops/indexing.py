@@ -321,7 +321,9 @@ def _index_fill_grad(ctx: Any, g: Any) -> tuple:
     return (
         g.index_fill(dim, index, 0) if ctx.needs[0] else None,
         None,
-        (g * g.new_zeros(ctx.shapes[0]).index_fill(dim, index, 1)).sum() if ctx.needs[2] else None,  # repeated slices once
+        (g * g.new_zeros(ctx.shapes[0]).index_fill(dim, index, 1)).sum()
+        if ctx.needs[2]
+        else None,  # repeated slices once
     )
 
 
