@@ -10,7 +10,7 @@ import tempfile
 import time
 
 CHILD = """
-import json, resource, sys, time
+import json, sys, time
 start = time.perf_counter()
 import {module} as torch
 imported = time.perf_counter() - start
@@ -20,11 +20,11 @@ step = training_step(torch, {model!r}, {batch})
 if {threads}: torch.set_num_threads({threads})
 step()
 first = time.perf_counter() - start
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for _ in range({steps}): step()
 pool = 0
 if {module!r} == 'cltorch': pool = torch.accelerator.max_memory_allocated()
-rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+status = open('/proc/self/status').read()  # not getrusage: that counts the parent's peak before exec too
+rss = int(status.split('VmHWM:')[1].split()[0]) * 1024
 print(json.dumps(dict(imported=imported, first=first, rss=rss, pool=pool)))
 """
 

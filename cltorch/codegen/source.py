@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-
-from mako.template import Template
+from typing import Any
 
 from ..resources import kernel_text, templates_directory
 
@@ -55,7 +54,9 @@ def program_text(sources: list[KernelSource] | tuple[KernelSource, ...]) -> str:
 
 
 @cache
-def _template(name: str) -> Template:
+def _template(name: str) -> Any:
+    from mako.template import Template  # here, because it takes 45 ms, which `import cltorch` need not wait for
+
     return Template(
         filename=str(templates_directory() / f"{name}.cl.mako"), strict_undefined=True, input_encoding="utf-8"
     )
