@@ -25,7 +25,7 @@ def steps(count, roll):
 %>
 __kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(${TW})))
 void KERNEL(const __global ${IT} *restrict in, const __global ${WT} *restrict weight${epilogue_parameters},
-            __local ${T} *restrict slab, __local ${TW} *restrict pack, __local ${TW} *restrict sums,
+            __local ${T} *slab, __local ${TW} *pack, __local ${TW} *sums,
             const int m_blocks, const int m_count, const int q_count,
             const ${INDEX} in_offset, const ${INDEX} in_n, const ${INDEX} in_c, const int in_h, const int in_rows, const int in_columns,
             const int out_rows, const int out_columns,

@@ -25,7 +25,7 @@ def at(place, k):
 %>
 __kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(${TW})))
 void KERNEL(const __global ${AT} *restrict given, const __global ${BT} *restrict in${epilogue_parameters},
-            __local ${T} *restrict slab, __local ${TW} *restrict turned, __local ${TW} *restrict sums,
+            __local ${T} *slab, __local ${TW} *turned, __local ${TW} *sums,
             const int k_blocks, const int c_blocks, const int k_count, const int c_count,
             const ${INDEX} g_offset, const ${INDEX} g_n, const ${INDEX} g_c, const int g_h,
             const ${INDEX} in_offset, const ${INDEX} in_n, const ${INDEX} in_c, const int in_h, const int in_rows, const int in_columns,
