@@ -1,4 +1,4 @@
-"""Convolutions of one output channel: Intel's compiler got their weight gradient wrong where local buffers were `restrict`."""
+"""Convolutions of one output channel, whose weight gradient Intel once got wrong (`restrict` local buffers)."""
 
 import numpy as np
 import pytest
