@@ -45,14 +45,6 @@ class KernelSource:
         return self.body.replace("KERNEL", self.name)
 
 
-def program_text(sources: list[KernelSource] | tuple[KernelSource, ...]) -> str:
-    """One program with all of `sources`, each include once."""
-    includes = ["prelude"]
-    for source in sources:
-        includes += [name for name in source.includes if name not in includes]
-    return "\n".join([kernel_text(name) for name in includes] + [source.text for source in sources])
-
-
 @cache
 def _template(name: str) -> Any:
     from mako.template import Template  # here, because it takes 45 ms, which `import cltorch` need not wait for

@@ -49,10 +49,6 @@ class Storage:
         """True if entries not yet run mention this storage."""
         return self.epoch == self.trace.epoch
 
-    @property
-    def has_contents(self) -> bool:
-        return self.block is not None or self.host is not None
-
     def own(self) -> None:
         """Take a copy of memory that belongs to the user."""
         self.foreign = False

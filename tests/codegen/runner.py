@@ -24,7 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cltorch.codegen.source import Input, Local, Lowered, Output, Scalar, Scratch, Value, program_text
+from cltorch.codegen.source import Input, Local, Lowered, Output, Scalar, Scratch, Value
+from cltorch.runtime.program import program_text
 from cltorch.shapes import Layout
 from cltorch.target import Target
 

@@ -289,10 +289,7 @@ class _Epoch(Iterator):
             while self.given not in self.arrived:
                 if self.given >= self.sent:
                     return self._finish()
-                if self.given in self.waiting or not self.loader.in_order:
-                    self._receive()
-                else:
-                    self.given += 1  # a stream that had ended before this task
+                self._receive()
             batch = self.arrived.pop(self.given)
             self.given += 1
             if isinstance(batch, Failure):
