@@ -217,6 +217,7 @@ def get_memory_info(device: Any = None) -> tuple[int, int]:
 
 def empty_cache() -> None:
     """Give unused memory back to the drivers."""
+    engine.clear_plans()  # plans hold on to the arena they were last bound to
     for device in runtime.devices():
         if "pool" in device.__dict__:
             engine.synchronize(device)

@@ -176,3 +176,24 @@ def test_backends() -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     assert not torch.backends.cudnn.is_available() and not torch.backends.mps.is_available()
     assert torch.backends.opencl.is_available() is torch.accelerator.is_available()
+
+
+def test_empty_cache_gives_memory_back():
+    """Also what plans were bound to: measured as memory of the process."""
+    import subprocess
+    import sys
+
+    if sys.platform != "linux":
+        pytest.skip("reads /proc")
+    program = """
+import cltorch as torch
+def resident(): return int(open("/proc/self/status").read().split("VmRSS:")[1].split()[0]) >> 10
+assert torch.ones(4096, 4096).cumsum(0).cumsum(1)[0, 0].item() == 1
+before = resident()
+torch.accelerator.empty_cache()
+print(before - resident())
+assert torch.ones(4096, 4096).cumsum(0).cumsum(1)[0, 0].item() == 1
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100  # MiB, of the 128 that two temporaries took
