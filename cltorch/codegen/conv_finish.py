@@ -19,13 +19,14 @@ SPACE = 192 << 10  # local memory beyond this would fall out of a core's second-
 
 
 class Finish:
-    """Renders an Epilogue whose output is 4-D: kernel parameters, their arguments, and store statements at any width.
+    """Renders an Epilogue of images or volumes: kernel parameters, their arguments, and store statements at any width.
 
-    The kernel names the place of the first of `width` elements, which follow each other along the last dim, `names`.
+    The kernel names the place of the first of `width` elements, which follow each other along the last dim, `names`:
+    one name per dim of the output.
     """
 
     def __init__(
-        self, epilogue: Epilogue, index: str, names: tuple[str, str, str, str] = ("n", "c", "y", "x"), operands: int = 2
+        self, epilogue: Epilogue, index: str, names: tuple[str, ...] = ("n", "c", "y", "x"), operands: int = 2
     ):
         self.epilogue, self.index, self.names = epilogue, index, names
         self.parameters: list[str] = []
@@ -41,8 +42,8 @@ class Finish:
         self.args += [Scalar(i, expression.scalar_ctype(d)) for i, d in enumerate(epilogue.scalars)]
         self.numbered = any(getattr(instr, "expr", "") == "index" for instr in epilogue.instrs)
         if self.numbered:
-            for d, size in zip("123", epilogue.shape[1:]):
-                self.parameters.append(f"const int size{d}")
+            for d, size in enumerate(epilogue.shape[1:]):
+                self.parameters.append(f"const int size{d + 1}")
                 self.args.append(Value("int", size))
         assert stored
 
@@ -51,7 +52,7 @@ class Finish:
         self.args += [buffer, Value(self.index, given.offset)]
         steps: list[str | None] = []
         for d, (size, stride) in enumerate(zip(given.shape, given.stride)):
-            if d == 3 and (size == 1 or stride == 1):
+            if d == len(given.shape) - 1 and (size == 1 or stride == 1):
                 steps.append("1")
             elif stride == 0 or size == 1:
                 steps.append(None)
@@ -64,9 +65,9 @@ class Finish:
     def flat(self) -> bool:
         """True if the last two dims of every operand may be walked as one."""
         return all(
-            given.shape[2] == 1
-            or given.stride[2] == (given.stride[3] if given.shape[3] > 1 else 1) * given.shape[3]
-            or (given.shape[3] > 1 and given.stride[2] == given.stride[3] == 0)
+            given.shape[-2] == 1
+            or given.stride[-2] == (given.stride[-1] if given.shape[-1] > 1 else 1) * given.shape[-1]
+            or (given.shape[-1] > 1 and given.stride[-2] == given.stride[-1] == 0)
             for given in (*self.epilogue.inputs, *(out for _, out in self.epilogue.stores))
         )
 
@@ -81,9 +82,9 @@ class Finish:
         return " + ".join([name, f"{name}_o", *terms])
 
     def _load(self, i: int, width: int) -> str:
-        given, step = self.epilogue.inputs[i], self._steps[f"i{i}"][3]
+        given, step = self.epilogue.inputs[i], self._steps[f"i{i}"][-1]
         pointer = self._pointer(f"i{i}")
-        if step == "1" and (given.shape[3] > 1 or given.stride[3] == 1):
+        if step == "1" and (given.shape[-1] > 1 or given.stride[-1] == 1):
             return expression.load(given.dtype, pointer, width)
         if step is None or step == "1":
             text = expression.load(given.dtype, pointer, 1)
@@ -94,8 +95,9 @@ class Finish:
         """Statements that finish and store `value`, of `width` elements."""
         number = None
         if self.numbered:
-            a, b, c, d = self.names
-            number = f"((((long)({a}) * size1 + {b}) * size2 + {c}) * size3 + {d})"
+            number = f"(long)({self.names[0]})"
+            for d, name in enumerate(self.names[1:]):
+                number = f"({number} * size{d + 1} + {name})"
             if width > 1:
                 number = f"((long{width})({number}) + (long{width})({', '.join(map(str, range(width)))}))"
         lines, stores, includes = expression.emit_epilogue(
@@ -104,7 +106,7 @@ class Finish:
         self.includes = includes
         lines = list(lines)
         for i, text in stores:
-            out, step, pointer = self.epilogue.stores[i][1], self._steps[f"o{i}"][3], self._pointer(f"o{i}")
+            out, step, pointer = self.epilogue.stores[i][1], self._steps[f"o{i}"][-1], self._pointer(f"o{i}")
             if step == "1":
                 lines.append(expression.store(out.dtype, text, pointer, width))
             else:
