@@ -3,11 +3,14 @@
 Floor 4. Upward it offers storages, `make_spec`/`record`, and the points at which results are needed.
 """
 
+from .chain import Chain, Recording
 from .replay import clear_plans, flush, host_only, item, read, synchronize, write
 from .storage import Storage
-from .trace import Spec, make_spec, record, watch
+from .trace import Spec, make_spec, record, watch, watching
 
 __all__ = [
+    "Chain",
+    "Recording",
     "Spec",
     "Storage",
     "clear_plans",
@@ -19,5 +22,6 @@ __all__ = [
     "record",
     "synchronize",
     "watch",
+    "watching",
     "write",
 ]

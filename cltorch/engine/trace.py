@@ -10,6 +10,7 @@ share a number is part of the program, its value is not.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 from itertools import count
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from ..shapes import Layout
 
 if TYPE_CHECKING:
     from ..runtime import Device
+    from .chain import Chain
     from .storage import Storage
 
 ENTRY_LIMIT = 4000
@@ -147,8 +149,54 @@ class Trace:
             elif self.entries >= ENTRY_LIMIT or self.nbytes >= BYTE_LIMIT:
                 _flush(self)
 
+    def record_chain(
+        self, chain: Chain, given: Sequence[Storage], fresh: Sequence[Storage], numbers: Sequence[float] = ()
+    ) -> None:
+        """Append all entries of a chain: what `record` does, entry by entry, in one go.
+
+        Args:
+            given: storages of the chain's operands, in order.
+            fresh: new storages, of `chain.nbytes` bytes each.
+            numbers: values of its number operands.
+        """
+        with self.lock:
+            epoch, storages, number_slots = self.epoch, self.storages, self.number_slots
+            table = [*chain.specs]
+            append = table.append
+            for s in given:
+                if s.epoch != epoch:
+                    if s.foreign:
+                        s.own()
+                    s.epoch, s.slot = epoch, len(storages)
+                    storages.append(s)
+                append(s.slot)
+            for value in (*numbers, *chain.constants):
+                slot = number_slots.get(id(value))
+                if slot is None:
+                    slot = number_slots[id(value)] = len(self.numbers)
+                    self.numbers.append(value)
+                append(slot)
+            slot = len(storages)
+            for s in fresh:
+                s.epoch, s.slot = epoch, slot
+                append(slot)
+                slot += 1
+            storages += fresh
+            self.signature += [table[i] for i in chain.program]
+            for i in chain.writes:
+                given[i].version += 1
+            self.entries += chain.entries
+            self.nbytes += chain.bytes
+            if self.entries >= ENTRY_LIMIT or self.nbytes >= BYTE_LIMIT:
+                _flush(self)
+
 
 _watch = settings.eager or settings.debug >= 1
+
+
+def watching() -> bool:
+    """Whether every entry has to be looked at as it is recorded (`CLTORCH_EAGER`, `CLTORCH_DEBUG`)."""
+    return _watch
 
 
 def watch() -> None:

@@ -8,31 +8,41 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..autograd.graph import SECOND_TIME, Node, Saved, connect
-from ..autograd.modes import state
+from ..autograd.graph import SECOND_TIME, Node, Saved, modified, refuse_inference, sequence_numbers
+from ..autograd.modes import counts, state
 from ..tensor import Tensor
 
 __all__ = ["differentiates", "give_backward"]
 
 
 class CompositeNode(Node):
-    """A node with one output: `backward(g, *saved)` gives the gradient of each operand."""
+    """A node with one output: `backward(g, *saved)` gives the gradient of each operand.
 
-    __slots__ = ("label", "backward", "saved")
+    `saved` holds tensors, `versions` their storages' versions when they were saved; -1 where a Saved stands for one.
+    """
+
+    __slots__ = ("label", "backward", "saved", "versions")
 
     label: str
     backward: Callable[..., Any]
-    saved: list[Saved] | None
+    saved: tuple[Any, ...] | None
+    versions: tuple[int, ...]
 
     def name(self) -> str:
         return self.label
 
     def run(self, grads: list[Any]) -> Sequence[Any]:
-        if self.saved is None:
+        saved = self.saved
+        if saved is None:
             raise RuntimeError(SECOND_TIME)
         if grads[0] is None:
             return (None,) * len(self.targets)
-        found = self.backward(grads[0], *[s.get(self) for s in self.saved])
+        for t, version in zip(saved, self.versions):
+            if version < 0:
+                saved = tuple([s.get(self) if type(s) is Saved else s for s in saved])
+            elif t._storage.version != version:
+                raise modified(t, version, t._node, t._output_number)
+        found = self.backward(grads[0], *saved)
         return found if isinstance(found, tuple) else (found,)
 
     def release(self) -> None:
@@ -61,13 +71,36 @@ def give_backward(
         saves: tensors that backward needs.
         keep_out: backward also needs the result.
     """
-    if not differentiates(*operands):
+    if not state.grad:
+        return out
+    targets: list[Any] = []
+    slots: list[int] = []
+    reached = False
+    for t in operands:
+        if isinstance(t, Tensor) and t._requires_grad:
+            reached = True
+            targets.append(t._node or t)
+            slots.append(t._output_number)
+        else:
+            targets.append(None)
+            slots.append(0)
+    if not reached:
         return out
     if out._base is not None:
         out = out.detach()  # it was computed as a view without history; it gets one now
     node = CompositeNode()
-    connect(node, operands)
+    node.targets, node.slots, node.more = tuple(targets), tuple(slots), None
+    node.sequence = next(sequence_numbers)
     node.label, node.backward = label, backward
     out._set_history(node, 0)
-    node.saved = [*(Saved(t) for t in saves), *([Saved(out, 0)] if keep_out else [])]
+    if counts.special or keep_out:
+        kept = [Saved(t) for t in saves]
+        if keep_out:
+            kept.append(Saved(out, 0))
+        node.saved, node.versions = tuple(kept), (-1,) * len(kept)
+    else:
+        for t in saves:
+            if t._extra is not None:
+                refuse_inference(t)
+        node.saved, node.versions = tuple(saves), tuple([t._storage.version for t in saves])
     return out

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...autograd.modes import state
-from ...direct import run, transposed
+from ...direct import chain, run, transposed
 from ...functions.linear import linear as _checked
 from ...functions.nodes import give_backward
 from ...ops.contraction import MATMUL
@@ -35,31 +35,45 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return linear(input.reshape(1, -1), weight, bias).reshape(-1)
     if len(shape) > 2:
         return linear(input.reshape(-1, rows[1]), weight, bias).reshape(*shape[:-1], rows[0])
-    out = run(MATMUL, (input, transposed(weight)))
-    if bias is not None:
-        out = run(ADD, (out, bias))
     operands = (input, weight) if bias is None else (input, weight, bias)
+    out = chain(_product, operands)
     return give_backward("AddmmBackward0", operands, out, _backward(operands), (input, weight))
+
+
+def _product(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    out = run(MATMUL, (input, transposed(weight)))
+    return out if bias is None else run(ADD, (out, bias))
+
+
+def _gradients(
+    grad: Tensor, input: Tensor, weight: Tensor, on_input: bool, on_weight: bool, on_bias: bool
+) -> tuple[Tensor, ...]:
+    found = []
+    if on_input:
+        found.append(run(MATMUL, (grad, weight)))
+    if on_weight:
+        found.append(run(MATMUL, (transposed(grad), input)))
+    if on_bias:
+        found.append(run(SUM, (grad,), ((0,), False)))
+    return tuple(found)
 
 
 def _backward(operands: tuple[Tensor, ...]) -> Callable[..., Any]:
     """Gradients of those operands that require one."""
-    needs = [t._requires_grad for t in operands]
-    biased = len(operands) == 3
+    needs = tuple([t._requires_grad for t in operands])
+    which = needs if len(needs) == 3 else (*needs, False)
 
     def backward(grad: Tensor, input: Tensor, weight: Tensor) -> tuple:
-        on_input = on_weight = on_bias = None
         if state.grad:
-            on_input = grad.matmul(weight) if needs[0] else None
-            on_weight = grad.t().matmul(input) if needs[1] else None
-            on_bias = grad.sum(0) if biased and needs[2] else None
-        else:
-            if needs[0]:
-                on_input = run(MATMUL, (grad, weight))
-            if needs[1]:
-                on_weight = run(MATMUL, (transposed(grad), input))
-            if biased and needs[2]:
-                on_bias = run(SUM, (grad,), ((0,), False))
-        return (on_input, on_weight, on_bias) if biased else (on_input, on_weight)
+            return (
+                grad.matmul(weight) if which[0] else None,
+                grad.t().matmul(input) if which[1] else None,
+                grad.sum(0) if which[2] else None,
+            )[: len(needs)]
+        found = chain(_gradients, (grad, input, weight), which)
+        if len(found) == len(needs):
+            return found
+        made = iter(found)
+        return tuple([next(made) if need else None for need in needs])
 
     return backward

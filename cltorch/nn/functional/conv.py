@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...autograd.modes import state
-from ...direct import run
+from ...direct import chain, run
 from ...dispatch import apply
 from ...functions.nodes import give_backward
 from ...ops import contraction as records
@@ -128,14 +128,18 @@ def conv2d(
         )
     x, w = _readable(input, weight)
     attrs = (stride, padding, dilation, groups)
-    out = run(records.CONV2D, (x, w), (*attrs, None))
     if bias is None:
+        out = run(records.CONV2D, (x, w), (*attrs, None))
         return give_backward(
             "ConvolutionBackward0", (input, weight), out, _conv2d_backward((input, weight), attrs), (x, w)
         )
-    out = run(ADD, (out, _per_channel(bias)))
     operands = (input, weight, bias)
+    out = chain(_conv2d_biased, (x, w, bias), attrs)
     return give_backward("ConvolutionBackward0", operands, out, _conv2d_backward(operands, attrs), (x, w))
+
+
+def _conv2d_biased(x: Tensor, w: Tensor, bias: Tensor, *attrs: Any) -> Tensor:
+    return run(ADD, (run(records.CONV2D, (x, w), (*attrs, None)), _per_channel(bias)))
 
 
 def _readable(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,26 +163,47 @@ def _per_channel(bias: Tensor) -> Tensor:
 
 def _conv2d_backward(operands: tuple[Tensor, ...], attrs: tuple) -> Callable[..., Any]:
     """Gradients of those operands that require one."""
-    needs = [t._requires_grad for t in operands]
+    needs = tuple([t._requires_grad for t in operands])
     biased = len(operands) == 3
-    pixels, taps = operands[0]._layout.shape[2:], operands[1]._layout.shape[2:]
+    which = needs if biased else (*needs, False)
+    facts = (*which, attrs, operands[0]._layout.shape[2:], operands[1]._layout.shape[2:])
 
     def backward(grad: Tensor, input: Tensor, weight: Tensor) -> tuple:
-        on_input = on_weight = on_bias = None
-        record = apply if state.grad else run
         if not grad._layout.contiguous:
             grad = records.rows(grad)
-        if needs[0]:
-            on_input = record(records.CONV2D_INPUT, (grad, weight), (*attrs, pixels))
-        if needs[1]:
-            on_weight = record(records.CONV2D_WEIGHT, (grad, input), (*attrs, taps))
-        if not biased:
-            return on_input, on_weight
-        if needs[2]:
-            on_bias = record(SUM, (grad,), ((0, 2, 3), False))
-        return on_input, on_weight, on_bias
+        if state.grad:
+            found = _conv2d_gradients(grad, input, weight, *facts, record=apply)
+        else:
+            found = chain(_conv2d_gradients, (grad, input, weight), facts)
+        if len(found) == len(needs):
+            return found
+        made = iter(found)
+        return tuple([next(made) if need else None for need in needs])
 
     return backward
+
+
+def _conv2d_gradients(
+    grad: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    on_input: bool,
+    on_weight: bool,
+    on_bias: bool,
+    attrs: tuple,
+    pixels: tuple[int, ...],
+    taps: tuple[int, ...],
+    record: Callable[..., Any] = run,
+) -> tuple[Tensor, ...]:
+    """Those of the three gradients that are wanted."""
+    found = []
+    if on_input:
+        found.append(record(records.CONV2D_INPUT, (grad, weight), (*attrs, pixels)))
+    if on_weight:
+        found.append(record(records.CONV2D_WEIGHT, (grad, input), (*attrs, taps)))
+    if on_bias:
+        found.append(record(SUM, (grad,), ((0, 2, 3), False)))
+    return tuple(found)
 
 
 def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Tensor:

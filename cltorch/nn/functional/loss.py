@@ -14,7 +14,7 @@ from typing import Any
 from ... import dtypes
 from ...autograd import Function
 from ...autograd.modes import state
-from ...direct import run
+from ...direct import chain, run
 from ...dispatch import cast
 from ...functions.arithmetic import where
 from ...functions.creation import arange
@@ -77,40 +77,48 @@ def _cross_entropy(x: Tensor, target: Tensor, ignore_index: int, reduction: str)
     `x where class == target else -inf` picks the target's logit; a target out of range has none, and its loss is
     infinite.
     """
-    dim = 1 if x.dim() > 1 else 0
-    wide = cast(x.detach(), dtypes.float32) if x.dtype.itemsize < 4 else x
-    dims, ignored = ((dim,), True), float(ignore_index)
-    numbers = _float_numbers(x.shape[dim], x.dim() - 2, wide.dtype, x.device)
-    wanted = cast(target, wide.dtype).unsqueeze(dim)
-    top = run(AMAX, (wide,), dims)
-    total = run(SUM, (run(SHIFTED_EXP, (wide, top)),), dims)
-    picked = run(AMAX, (run(PICK, (numbers, wanted, wide)),), dims)
-    out = run(NLL_ROW, (total, top, picked, wanted, ignored))
-    count: Any = 1.0
-    if reduction == "none":
-        out = out.squeeze(dim)
-    else:
-        everywhere = (tuple(range(out.dim())), False)
-        if reduction == "mean":
-            count = run(SUM, (run(COUNTED, (wanted, ignored)),), everywhere)
-        out = run(SUM, (out,), everywhere)
-        if reduction == "mean":
-            out = run(DIV, (out, count))
-    if out.dtype is not x.dtype:
-        out = cast(out, x.dtype)
+    given = x._layout
+    dim = 1 if len(given.shape) > 1 else 0
+    narrow = given.dtype.itemsize < 4
+    wide = cast(x.detach(), dtypes.float32) if narrow else x
+    numbers = _float_numbers(given.shape[dim], len(given.shape) - 2, wide._layout.dtype, x.device)
+    target = target if target._layout.dtype is wide._layout.dtype else cast(target, wide._layout.dtype)
+    out, wanted, top, total, *rest = chain(_nll, (wide, numbers, target), (dim, float(ignore_index), reduction))
+    count: Any = rest[0] if rest else 1.0
+    if narrow:
+        out = cast(out, given.dtype)
 
     def backward(grad: Tensor, x: Tensor) -> Tensor:
-        if grad.dim():
+        if grad._layout.shape:
             grad = grad.unsqueeze(dim)
         if state.grad:  # a second derivative is wanted
             return _cross_entropy_slope(x, target, grad, count, dim, ignore_index)
-        if x.dtype.itemsize < 4:
-            return cast(
-                run(NLL_GRADIENT, (wide, top, total, numbers, wanted, cast(grad, wide.dtype), count, ignored)), x.dtype
-            )
-        return run(NLL_GRADIENT, (x, top, total, numbers, wanted, grad, count, ignored))
+        slope = cast(grad, wide._layout.dtype) if narrow else grad
+        slope = run(
+            NLL_GRADIENT, (wide if narrow else x, top, total, numbers, wanted, slope, count, float(ignore_index))
+        )
+        return cast(slope, x._layout.dtype) if narrow else slope
 
     return give_backward("NllLossBackward0", (x,), out, backward, (x,))
+
+
+def _nll(
+    x: Tensor, numbers: Tensor, target: Tensor, dim: int, ignored: float, reduction: str
+) -> tuple[Tensor, ...]:
+    """The loss, what its gradient needs of the row (wanted, top, total) and, for a mean, the count."""
+    dims, wanted = ((dim,), True), target.unsqueeze(dim)
+    top = run(AMAX, (x,), dims)
+    total = run(SUM, (run(SHIFTED_EXP, (x, top)),), dims)
+    picked = run(AMAX, (run(PICK, (numbers, wanted, x)),), dims)
+    out = run(NLL_ROW, (total, top, picked, wanted, ignored))
+    if reduction == "none":
+        return out.squeeze(dim), wanted, top, total
+    everywhere = (tuple(range(len(out._layout.shape))), False)
+    loss = run(SUM, (out,), everywhere)
+    if reduction == "sum":
+        return loss, wanted, top, total
+    count = run(SUM, (run(COUNTED, (wanted, ignored)),), everywhere)
+    return run(DIV, (loss, count)), wanted, top, total, count
 
 
 def _cross_entropy_slope(x: Tensor, target: Tensor, grad: Tensor, count: Any, dim: int, ignore_index: int) -> Tensor:
