@@ -7,117 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import gcd, prod
+from math import prod
 
 from ..shapes import Layout
 from ..target import Target
 from .conv_finish import SPACE, Finish, epilogue_layouts, index_type, loader, stores_twice
 from .conv_gemm import gemm_launch, plain_launch
+from .conv_problem import ConvConfig, Problem, problem
 from .conv_shapes import Pair, accepts, accepts_weight, ceil_div, require, round_up
 from .program import Epilogue
 from .source import Input, KernelSource, Launch, Local, Lowered, Value, render
-
-
-@dataclass(frozen=True)
-class ConvConfig:
-    """The parameters of a convolution kernel.
-
-    Attributes:
-        form: 'channels', 'pixels', 'gemm' or 'plain'.
-        width: lanes of a vector.
-        vectors: vectors of channels (channels) or of pixels (pixels) in a register tile.
-        tile_y, tile_x: the other side of the register tile: rows and columns of output pixels (channels); rows of
-            pixels and output channels (pixels).
-        rows: output rows per item.
-        chunk: channels of the reduction held in local memory at once.
-        parts: pieces into which the items are split, each a work-group per block of channels.
-        direct: read the input from global memory instead of a padded copy.
-    """
-
-    form: str
-    width: int = 8
-    vectors: int = 1
-    tile_y: int = 1
-    tile_x: int = 1
-    rows: int = 1
-    chunk: int = 1
-    parts: int = 1
-    direct: bool = False
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """How output and input positions meet along one dim.
-
-    Output position o = first + i * out_step + phase (i = 0, 1, …; first a multiple of out_step) reads the input at
-    base + first / out_step * in_step + i * in_step + a, for each tap t of its phase.
-
-    `phases`: (phase, (t0, dt, count, a0, da)): taps t0 + i * dt read a0 + i * da, i < count. `reach`: the greatest a.
-    """
-
-    in_step: int
-    out_step: int
-    base: int
-    reach: int
-    phases: tuple[tuple[int, tuple[int, int, int, int, int]], ...]
-
-    @staticmethod
-    def forward(taps: int, stride: int, padding: int, dilation: int) -> _Axis:
-        return _Axis(stride, 1, -padding, (taps - 1) * dilation, ((0, (0, 1, taps, 0, dilation)),))
-
-    @staticmethod
-    def backward(taps: int, stride: int, padding: int, dilation: int) -> _Axis:
-        of_phase = [[t for t in range(taps) if (b + padding - t * dilation) % stride == 0] for b in range(stride)]
-        places = [(b + padding - t * dilation) // stride for b in range(stride) for t in of_phase[b]]
-        base = min(places)
-        step = stride // gcd(stride, dilation)
-        phases = []
-        for b, some in enumerate(of_phase):
-            t0 = some[0] if some else 0
-            a0 = (b + padding - t0 * dilation) // stride - base if some else 0
-            phases.append((b, (t0, step, len(some), a0, -(step * dilation // stride))))
-        return _Axis(1, stride, base, max(places) - base, tuple(phases))
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """A forward convolution or the gradient of its input, seen from the output (M) and the input (Q channels)."""
-
-    op: str
-    given: Layout
-    weight: Layout
-    out_shape: tuple[int, ...]
-    groups: int
-    m_count: int
-    q_count: int
-    taps: Pair
-    w_m: int
-    w_q: int
-    w_g: int
-    y: _Axis
-    x: _Axis
-    attrs: tuple
-
-    @property
-    def flops(self) -> float:
-        n, c, h, w = self.given.shape if self.op == "conv_input" else self.out_shape
-        q = self.m_count if self.op == "conv_input" else self.q_count
-        return 2.0 * n * c * h * w * q * prod(self.taps)
-
-
-def _problem(op: str, given: Layout, weight: Layout, out_shape: tuple[int, ...], attrs: tuple) -> _Problem:
-    stride, padding, dilation, groups, _ = attrs
-    k, per_group, r, s = weight.shape
-    axis = _Axis.forward if op == "conv" else _Axis.backward
-    axes = [axis(*some) for some in zip((r, s), stride, padding, dilation)]
-    w0, w1 = weight.stride[0], weight.stride[1]
-    if op == "conv":
-        m, q, w_m, w_q = k // groups, per_group, w0, w1
-    else:
-        m, q, w_m, w_q = per_group, k // groups, w1, w0
-    return _Problem(
-        op, given, weight, out_shape, groups, m, q, (r, s), w_m, w_q, k // groups * w0, axes[0], axes[1], attrs
-    )
 
 
 @dataclass(frozen=True)
@@ -135,7 +34,7 @@ class _Geometry:
     local: tuple[int, int, int]  # bytes of slab, packed weights and sums
 
 
-def _geometry(p: _Problem, c: ConvConfig, size: int) -> _Geometry:
+def _geometry(p: Problem, c: ConvConfig, size: int) -> _Geometry:
     n, _, h, w = p.out_shape
     rows = round_up(ceil_div(min(c.rows, h), p.y.out_step), c.tile_y)
     columns = round_up(ceil_div(w, p.x.out_step), c.tile_x)
@@ -161,7 +60,7 @@ def register_tile(width: int, target: Target) -> int:
 
 
 @lru_cache(maxsize=4096)
-def choose_channels(p: _Problem, target: Target) -> ConvConfig | None:
+def choose_channels(p: Problem, target: Target) -> ConvConfig | None:
     """The channels form for a problem, or None if local memory is too small for it.
 
     Two vectors of output channels where there are that many. The tile of pixels is the one that wastes fewest
@@ -217,7 +116,7 @@ def _best_tile(rows: int, columns: int, vectors: int, registers: int) -> Pair:
     return best
 
 
-def _may_be_direct(p: _Problem, c: ConvConfig) -> bool:
+def _may_be_direct(p: Problem, c: ConvConfig) -> bool:
     """True where nothing is padded and tiles cover the rows exactly, so that nothing outside the input is read."""
     _, _, h, w = p.out_shape
     if p.op != "conv" or p.y.base < 0 or p.x.base < 0 or p.given.dtype.storage != p.given.dtype.register:
@@ -225,7 +124,7 @@ def _may_be_direct(p: _Problem, c: ConvConfig) -> bool:
     return w % c.tile_x == 0 and h % c.rows == 0 and c.rows % c.tile_y == 0
 
 
-def _lower_channels(p: _Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
+def _lower_channels(p: Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
     dtype = p.given.dtype
     size = 8 if dtype.register == "double" else 4
     g = _geometry(p, c, size)
@@ -311,7 +210,7 @@ def _lower_channels(p: _Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
 
 
 @lru_cache(maxsize=4096)
-def choose_pixels(p: _Problem, target: Target, overlap: bool) -> ConvConfig | None:
+def choose_pixels(p: Problem, target: Target, overlap: bool) -> ConvConfig | None:
     """The pixels form, or None where it does not apply (strides) or local memory is too small.
 
     `overlap` says that elements may be stored twice: no store of the epilogue shares memory with an input of
@@ -371,7 +270,7 @@ def choose_pixels(p: _Problem, target: Target, overlap: bool) -> ConvConfig | No
         rows = ceil_div(rows, 2)
 
 
-def _pixels_local(p: _Problem, c: ConvConfig, size: int) -> tuple[int, int, int, int]:
+def _pixels_local(p: Problem, c: ConvConfig, size: int) -> tuple[int, int, int, int]:
     """Slab rows, pitch, and bytes of the slab and of a finished tile."""
     slab_rows = min(c.rows, p.out_shape[2]) + p.y.reach
     pitch = round_up(p.out_shape[3], c.vectors * c.width) + p.x.reach
@@ -379,7 +278,7 @@ def _pixels_local(p: _Problem, c: ConvConfig, size: int) -> tuple[int, int, int,
     return slab_rows, pitch, slab, c.tile_x * c.tile_y * c.vectors * c.width * size
 
 
-def _lower_pixels(p: _Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
+def _lower_pixels(p: Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
     dtype = p.given.dtype
     size = 8 if dtype.register == "double" else 4
     slab_rows, pitch, *local = _pixels_local(p, c, size)
@@ -454,11 +353,11 @@ def _lower_pixels(p: _Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
     )
 
 
-def _traffic(p: _Problem, epilogue: Epilogue) -> float:
+def _traffic(p: Problem, epilogue: Epilogue) -> float:
     return float(p.given.nbytes + p.weight.nbytes + sum(some.nbytes for some in epilogue_layouts(epilogue)))
 
 
-def _lower_gemm(p: _Problem, epilogue: Epilogue) -> Lowered:
+def _lower_gemm(p: Problem, epilogue: Epilogue) -> Lowered:
     """One launch per phase: the residue classes of output positions modulo the stride, of which a forward pass
     has one.
     """
@@ -495,7 +394,7 @@ def _lower_gemm(p: _Problem, epilogue: Epilogue) -> Lowered:
     return Lowered(tuple(launches))
 
 
-def _lower_plain(p: _Problem, target: Target, epilogue: Epilogue) -> Lowered:
+def _lower_plain(p: Problem, target: Target, epilogue: Epilogue) -> Lowered:
     direction = "forward" if p.op == "conv" else "input"
     return plain_launch(
         p.op,
@@ -514,7 +413,7 @@ def _lower_plain(p: _Problem, target: Target, epilogue: Epilogue) -> Lowered:
     )
 
 
-def choose(p: _Problem, target: Target, overlap: bool = True) -> ConvConfig:
+def choose(p: Problem, target: Target, overlap: bool = True) -> ConvConfig:
     """The form and its parameters for a forward convolution or the gradient of its input.
 
     On CPUs vectors run along whichever of output channels and pixels of a row fills more lanes, at equal
@@ -547,7 +446,7 @@ def _lower(
     epilogue = epilogue or Epilogue.identity(outputs[0])
     if 0 in epilogue.shape:
         return Lowered(())
-    p = _problem(op, given, weight, epilogue.shape, attrs)
+    p = problem(op, given, weight, epilogue.shape, attrs)
     if not given.numel or not weight.numel:
         config = ConvConfig("plain")
     config = config or choose(p, target, stores_twice(epilogue))

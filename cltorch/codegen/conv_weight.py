@@ -5,7 +5,6 @@ Floor 1b, part of `conv`, where the forms are described.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
@@ -13,60 +12,13 @@ from ..shapes import Layout
 from ..target import Target
 from .conv_finish import SPACE, Finish, epilogue_layouts, index_type, is_contiguous, loader, reduce_launch
 from .conv_gemm import gemm_launch, plain_launch
+from .conv_problem import WeightConfig, WeightProblem
 from .conv_shapes import Pair, accepts, ceil_div, require, round_up
 from .program import Epilogue
 from .source import Argument, Input, KernelSource, Launch, Local, Lowered, Scratch, Value, render
 
 
-@dataclass(frozen=True)
-class _WeightProblem:
-    """The gradient of a convolution's weight: K and C are counted per group."""
-
-    grad: Layout
-    given: Layout
-    groups: int
-    k_count: int
-    c_count: int
-    taps: Pair
-    attrs: tuple
-
-    @property
-    def flops(self) -> float:
-        return 2.0 * self.grad.numel * self.c_count * prod(self.taps)
-
-    @property
-    def elements(self) -> int:
-        return self.groups * self.k_count * self.c_count * prod(self.taps)
-
-
-@dataclass(frozen=True)
-class WeightConfig:
-    """The parameters of a weight-gradient kernel.
-
-    Attributes:
-        form: 'channels', 'pixels', 'gemm' or 'plain'.
-        width: lanes of a vector.
-        vectors: vectors of output channels (channels), or single output channels (pixels), in a register tile.
-        tile_c, tile_r, tile_s: input channels and taps in a register tile; tile_r and tile_s divide the kernel's size.
-        rows: output rows per item.
-        images: images per item.
-        chunk: input channels per work-group.
-        parts: pieces into which the items are split; more than one needs scratch and a second launch.
-    """
-
-    form: str
-    width: int = 8
-    vectors: int = 1
-    tile_c: int = 1
-    tile_r: int = 1
-    tile_s: int = 1
-    rows: int = 1
-    images: int = 1
-    chunk: int = 1
-    parts: int = 1
-
-
-def _weight_local(p: _WeightProblem, c: WeightConfig, size: int) -> tuple[int, int, int, int, int]:
+def _weight_local(p: WeightProblem, c: WeightConfig, size: int) -> tuple[int, int, int, int, int]:
     """Slab rows, pitch, and bytes of slab, transposed dy and sums."""
     stride, _, dilation, _, _ = p.attrs
     _, _, h, w = p.grad.shape
@@ -83,7 +35,7 @@ def _weight_local(p: _WeightProblem, c: WeightConfig, size: int) -> tuple[int, i
     )
 
 
-def _weight_direct(p: _WeightProblem) -> bool:
+def _weight_direct(p: WeightProblem) -> bool:
     """True if the weight kernel of the channels form may read the input where it lies: nothing is padded,
     nothing to convert.
     """
@@ -91,7 +43,7 @@ def _weight_direct(p: _WeightProblem) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def choose_weight(p: _WeightProblem, target: Target) -> WeightConfig:
+def choose_weight(p: WeightProblem, target: Target) -> WeightConfig:
     """The form and its parameters for the gradient of a weight.
 
     Items have about 256 pixels, of several images where those are small. Input channels per work-group: up to 32 (more
@@ -144,7 +96,7 @@ def choose_weight(p: _WeightProblem, target: Target) -> WeightConfig:
             return WeightConfig("plain")
 
 
-def choose_weight_pixels(p: _WeightProblem, target: Target) -> WeightConfig | None:
+def choose_weight_pixels(p: WeightProblem, target: Target) -> WeightConfig | None:
     """The pixels form of the gradient of a weight, or None where it does not apply: horizontal strides, too
     many tap columns.
 
@@ -177,7 +129,7 @@ def choose_weight_pixels(p: _WeightProblem, target: Target) -> WeightConfig | No
         rows = ceil_div(rows, 2)
 
 
-def _weight_pixels_direct(p: _WeightProblem, c: WeightConfig) -> bool:
+def _weight_pixels_direct(p: WeightProblem, c: WeightConfig) -> bool:
     """True if nothing is padded and rows hold a vector."""
     return (
         p.attrs[1] == (0, 0)
@@ -186,7 +138,7 @@ def _weight_pixels_direct(p: _WeightProblem, c: WeightConfig) -> bool:
     )
 
 
-def _weight_pixels_local(p: _WeightProblem, c: WeightConfig, size: int) -> tuple[int, int, int, int, int, int]:
+def _weight_pixels_local(p: WeightProblem, c: WeightConfig, size: int) -> tuple[int, int, int, int, int, int]:
     """Slab rows, pitch, columns of padded dy, and bytes of slab, padded dy and sums."""
     stride, _, dilation, _, _ = p.attrs
     _, _, h, w = p.grad.shape
@@ -221,7 +173,7 @@ def _best_taps(taps: Pair, channels: int, vectors: int, registers: int) -> tuple
     return best
 
 
-def _lower_weight_channels(p: _WeightProblem, c: WeightConfig, target: Target, epilogue: Epilogue) -> Lowered:
+def _lower_weight_channels(p: WeightProblem, c: WeightConfig, target: Target, epilogue: Epilogue) -> Lowered:
     dtype = p.grad.dtype
     size = 8 if dtype.register == "double" else 4
     slab_rows, pitch, *local = _weight_local(p, c, size)
@@ -312,7 +264,7 @@ def _lower_weight_channels(p: _WeightProblem, c: WeightConfig, target: Target, e
     return Lowered((main, reduce_launch(p.elements, parts, dtype, target, epilogue)), (parts * p.elements * size,))
 
 
-def _lower_weight_pixels(p: _WeightProblem, c: WeightConfig, target: Target, epilogue: Epilogue) -> Lowered:
+def _lower_weight_pixels(p: WeightProblem, c: WeightConfig, target: Target, epilogue: Epilogue) -> Lowered:
     dtype = p.grad.dtype
     size = 8 if dtype.register == "double" else 4
     slab_rows, pitch, columns, *local = _weight_pixels_local(p, c, size)
@@ -391,7 +343,7 @@ def _lower_weight_pixels(p: _WeightProblem, c: WeightConfig, target: Target, epi
     return Lowered((main, reduce_launch(p.elements, parts, dtype, target, epilogue)), (parts * p.elements * size,))
 
 
-def _lower_weight_gemm(p: _WeightProblem, c: WeightConfig, target: Target, epilogue: Epilogue) -> Lowered:
+def _lower_weight_gemm(p: WeightProblem, c: WeightConfig, target: Target, epilogue: Epilogue) -> Lowered:
     grad, given = p.grad, p.given
     stride, padding, dilation, _, _ = p.attrs
     n, _, h, w = grad.shape
@@ -426,7 +378,7 @@ def _lower_weight_gemm(p: _WeightProblem, c: WeightConfig, target: Target, epilo
     )
 
 
-def _lower_weight_plain(p: _WeightProblem, target: Target, epilogue: Epilogue) -> Lowered:
+def _lower_weight_plain(p: WeightProblem, target: Target, epilogue: Epilogue) -> Lowered:
     grad = p.grad
     return plain_launch(
         "conv_weight",
@@ -462,7 +414,7 @@ def lower_conv_weight(
         return Lowered(())
     groups = attrs[3]
     k, per_group, r, s = epilogue.shape
-    p = _WeightProblem(grad, given, groups, k // groups, per_group, (r, s), attrs)
+    p = WeightProblem(grad, given, groups, k // groups, per_group, (r, s), attrs)
     if not grad.numel or not given.numel:
         config = WeightConfig("plain")
     config = config or choose_weight(p, target)
