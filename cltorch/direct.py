@@ -87,7 +87,8 @@ def chain(
         return build(*operands, *numbers, *attrs)
     device = trace.device
     fresh = [Storage(device, n) for n in entries.nbytes]
-    trace.record_chain(entries, given, fresh, numbers)
+    # numbers become objects of their own: which of them are one object must not differ from call to call
+    trace.record_chain(entries, given, fresh, [n * 1.0 for n in numbers])
     if single:
         is_fresh, i, lay = results[0]
         return make(fresh[i] if is_fresh else given[i], lay)

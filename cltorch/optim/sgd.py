@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..direct import update
+from ..direct import chain, update
 from ..ops.pointwise import ADD_SCALED
 from ..ops.updates import WEIGHTED
 from ..tensor import Tensor
@@ -75,21 +75,43 @@ class SGD(Optimizer):
             grads = [grad.mul(sign).add_(param, alpha=decay) for param, grad in zip(params, grads)]
             step, kept, sign = -lr, 1.0 - group["dampening"], 1.0
         if not momentum:
-            for param, grad in zip(params, grads):
-                update(ADD_SCALED, param, (grad,), (step,))
+            chain(_plain_steps, (*params, *grads), (len(params),), (step,))
             return
-        first = sign * 1.0  # an object of its own, as `kept` is: a plan tells numbers apart by identity
-        nesterov, along, ahead = group["nesterov"], (-lr,), (-lr * momentum,)
+        known: list[tuple[Tensor, Tensor, Tensor]] = []
+        fresh: list[tuple[Tensor, Tensor, Tensor]] = []
         for param, grad in zip(params, grads):
             state = self.state[param]
             buffer = state.get("momentum_buffer")
             if buffer is None:  # it begins as the gradient itself, without dampening
                 buffer = state["momentum_buffer"] = zero_state(param)
-                update(WEIGHTED, buffer, (grad,), (momentum, first))
+                fresh.append((param, grad, buffer))
             else:
-                update(WEIGHTED, buffer, (grad,), (momentum, kept))
-            if nesterov:
-                update(ADD_SCALED, param, (grad,), (step,))
-                update(ADD_SCALED, param, (buffer,), ahead)
-            else:
-                update(ADD_SCALED, param, (buffer,), along)
+                known.append((param, grad, buffer))
+        for batch, weight in ((known, kept), (fresh, sign)):
+            if batch:
+                numbers = (momentum, weight, step, -lr * momentum) if group["nesterov"] else (momentum, weight, -lr)
+                chain(_nesterov_steps if group["nesterov"] else _momentum_steps, sum(batch, ()), (), numbers)
+
+
+def _plain_steps(*given: Any) -> None:
+    """Operands: all parameters, all gradients, the step, how many there are."""
+    *tensors, step, count = given
+    for param, grad in zip(tensors[:count], tensors[count:]):
+        update(ADD_SCALED, param, (grad,), (step,))
+
+
+def _momentum_steps(*given: Any) -> None:
+    """Operands: parameter, gradient, buffer, parameter, …; momentum, weight of the gradient, step."""
+    *tensors, momentum, weight, step = given
+    for param, grad, buffer in zip(tensors[::3], tensors[1::3], tensors[2::3]):
+        update(WEIGHTED, buffer, (grad,), (momentum, weight))
+        update(ADD_SCALED, param, (buffer,), (step,))
+
+
+def _nesterov_steps(*given: Any) -> None:
+    """As `_momentum_steps`, with the step along the gradient and the one along the buffer."""
+    *tensors, momentum, weight, step, ahead = given
+    for param, grad, buffer in zip(tensors[::3], tensors[1::3], tensors[2::3]):
+        update(WEIGHTED, buffer, (grad,), (momentum, weight))
+        update(ADD_SCALED, param, (grad,), (step,))
+        update(ADD_SCALED, param, (buffer,), (ahead,))
