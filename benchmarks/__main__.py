@@ -1,49 +1,49 @@
-"""`python -m benchmarks`: a table of ratios against PyTorch (and tinygrad where installed), and the same as JSON.
+"""`python -m benchmarks`: tables of ratios against PyTorch (and tinygrad where installed), kept as JSON per commit.
 
-python -m benchmarks                     # everything, on every CPU device
+python -m benchmarks                                     # everything, on every device: about 6 minutes each
+python -m benchmarks --group gemm,conv --device cl:0     # some groups
 python -m benchmarks --only 'CNN' --device cl:0 --seconds 4
+python -m benchmarks --scaling                           # cost against size, with docs/scaling.png
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
-import math
 import platform
 import re
-import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cltorch
 
-from . import cases, cold, host, timing, tinygrad_peer
+from . import footprint, host, report, scaling, tables, timing, tinygrad_peer
+from .cases import GROUPS, Case, runner
+from .results import Store, latest, microseconds, rounded
+
+SECONDS = {"models": 2.0, "inference": 1.0, "conv": 0.25}  # per case and side; others:
+USUAL_SECONDS = 0.4
+TINYGRAD_ROW = "CNN step b4"
 
 
-def commit() -> str:
-    """The commit that is measured."""
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
-    )
-    return done.stdout.strip() or "unknown"
+def runtime_device() -> Any:
+    """The runtime's object of the default device."""
+    return cltorch.zeros(1)._storage.device
 
 
-def line(name: str, ours: timing.Timed, peer: timing.Timed | None) -> str:
-    shown = f"{name:28} {ours.median * 1e6:11.1f} ({ours.low * 1e6:.0f}..{ours.high * 1e6:.0f})".ljust(66)
-    if peer is None:
-        return shown
-    return (
-        f"{shown} {peer.median * 1e6:11.1f} ({peer.low * 1e6:.0f}..{peer.high * 1e6:.0f})".ljust(106)
-        + f" {peer.median / ours.median:6.2f}x"
-    )
+def label_of(device: Any) -> str:
+    """The short name of a device: intel, pocl-3.1, …"""
+    version = re.search(r"\d+\.\d+", device.target.driver)
+    known = {"intel": "intel"}
+    return known.get(device.target.vendor, f"{device.target.vendor}-{version.group() if version else 'x'}")
 
 
 def start_tinygrad(given: argparse.Namespace) -> tinygrad_peer.Peer | None:
-    """tinygrad's CNN step, if tinygrad is there and wanted (its first steps compile for a minute or two)."""
+    """tinygrad's CNN step, if tinygrad is there and wanted (its first steps compile for a while)."""
     if given.skip_tinygrad or importlib.util.find_spec("tinygrad") is None:
         return None
-    print("starting tinygrad (its first steps take a minute or two) …", flush=True)
+    print("starting tinygrad (its first steps take a while) …", flush=True)
     cltorch.accelerator.device_count()  # discovery sets OCL_ICD_VENDORS, so that tinygrad sees the same drivers
     try:
         return tinygrad_peer.Peer(4)
@@ -52,16 +52,121 @@ def start_tinygrad(given: argparse.Namespace) -> tinygrad_peer.Peer | None:
         return None
 
 
+def measure(
+    case: Case, torch: Any, peak: Any, vendor: str, seconds: float, tinygrad: tinygrad_peer.Peer | None
+) -> dict[str, Any]:
+    """The row of a case."""
+    sides = {"cltorch": runner(case, cltorch)}
+    if torch is not None:
+        sides["torch"] = runner(case, torch)
+    if tinygrad is not None:
+        sides["tinygrad"] = lambda count: [tinygrad() for _ in range(count)] and None
+    found = timing.interleave(sides, seconds)
+    ours = found["cltorch"]
+    row: dict[str, Any] = {"us": microseconds(ours), "calls": ours.calls}
+    if "torch" in found:
+        row["torch_us"] = microseconds(found["torch"])
+        row["ratio"] = rounded(found["torch"].median / ours.median)
+    if "tinygrad" in found:
+        row["tinygrad_us"] = microseconds(found["tinygrad"])
+    if case.goal is not None:
+        row.update(goal=case.goal.what, target=case.goal.ratio(vendor), least=case.goal.row(vendor))
+    if case.flops or case.nbytes:
+        row["gflops"] = rounded(case.flops / ours.median / 1e9)
+        row["gbs"] = rounded(case.nbytes / ours.median / 1e9)
+        row["of_peak"] = rounded(max(row["gflops"] / peak.gflops, row["gbs"] / peak.bandwidth))
+    return row
+
+
+def measure_footprint(store: Store, case: Case, spec: str, with_torch: bool, with_cold: bool) -> None:
+    """Memory and first step of a model, each side in its own process."""
+    row: dict[str, Any] = {}
+    sides = {"ours": ("cltorch", spec), "torch": ("torch", "")} if with_torch else {"ours": ("cltorch", spec)}
+    for side, (module, device) in sides.items():
+        found = footprint.run(module, case.name, device)
+        for key in ("process", "peak", "pool"):
+            row[f"{side}_{key}_mib"] = rounded(found[key] / 2**20)
+        for key in ("imported", "ready", "first"):
+            row[f"{side}_{key}_s"] = rounded(found[key])
+    if with_cold:
+        row["ours_cold_s"] = rounded(footprint.cold(case.name, spec)["first"])
+    store.add("footprint", case.name, row)
+    print(report.footprint_line(case.name, row), flush=True)
+
+
+def open_store(spec: str, given: argparse.Namespace, torch: Any) -> tuple[Store, Any]:
+    """Makes `spec` the default device; the file of its results and the runtime's object of it."""
+    cltorch.set_default_device(spec)
+    device = runtime_device()
+    peak = device.peak
+    about = {
+        "device": device.name, "driver": device.target.driver, "vendor": device.target.vendor,
+        "machine": platform.machine(), "torch": str(torch.__version__) if torch else None,
+        "threads": given.threads, "peak_gbs": rounded(peak.bandwidth), "peak_gflops": rounded(peak.gflops),
+    }  # fmt: skip
+    store = Store(label_of(device), about, Path(given.json) if given.json else None)
+    print(
+        f"\n{spec}: {device.name}, {device.target.driver}; measured peak {peak.bandwidth:.0f} GB/s, "
+        f"{peak.gflops:.0f} GFLOPS"
+    )
+    return store, device
+
+
+def keep(store: Store, given: argparse.Namespace) -> None:
+    """Write the file, unless a few rows were measured by the way."""
+    if given.json or not given.only:
+        store.write()
+        print(f"written: {store.path}")
+
+
+def run_device(spec: str, given: argparse.Namespace, torch: Any, wanted: list[Case], groups: list[str]) -> None:
+    """All that is asked for, on one device."""
+    store, device = open_store(spec, given, torch)
+    peak, vendor = device.peak, device.target.vendor
+    print(report.HEAD)
+    tinygrad = start_tinygrad(given) if any(case.name == TINYGRAD_ROW for case in wanted) else None
+    for case in wanted:
+        seconds = given.seconds or SECONDS.get(case.group, USUAL_SECONDS)
+        try:
+            row = measure(case, torch, peak, vendor, seconds, tinygrad if case.name == TINYGRAD_ROW else None)
+        except (RuntimeError, NotImplementedError, MemoryError) as error:  # the other rows still count
+            print(f"{case.name:36} failed: {str(error)[:200]}", flush=True)
+            store.add(case.group, case.name, {"failed": str(error)[:200]})
+            continue
+        store.add(case.group, case.name, row)
+        print(report.line(case.name, row), flush=True)
+    if tinygrad is not None:
+        tinygrad.close()
+    if "host" in groups and re.search(given.only, "host"):
+        for name, (median, low) in host.measure(cltorch).items():
+            store.add("host", name, {"us": [rounded(low), rounded(median)]})
+            print(f"host: {name:42} {median:8.2f} us (min {low:.2f})")
+    if "footprint" in groups and not given.skip_cold:
+        for case in tables.select(["models"], given.only):
+            measure_footprint(store, case, spec, torch is not None, not given.skip_compile)
+    print(report.goals([store.data]))
+    keep(store, given)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    every = (*GROUPS, "host", "footprint")
+    parser.add_argument("--group", default=",".join(every), help=f"of {', '.join(every)}")
     parser.add_argument("--only", default="", help="regular expression on names")
-    parser.add_argument("--device", action="append", help="cl:0, …; default: all CPU devices")
-    parser.add_argument("--seconds", type=float, default=2.0, help="per case and side")
+    parser.add_argument("--device", action="append", help="cl:0, …; default: all devices")
+    parser.add_argument("--seconds", type=float, default=None, help="per case and side; default: by group")
     parser.add_argument("--threads", type=int, default=2, help="PyTorch's threads")
     parser.add_argument("--skip-tinygrad", action="store_true", help="leave out tinygrad")
-    parser.add_argument("--skip-cold", action="store_true", help="leave out cold start and memory")
-    parser.add_argument("--json", default="benchmarks/results/latest.json")
+    parser.add_argument("--skip-cold", action="store_true", help="leave out memory and first steps")
+    parser.add_argument("--skip-compile", action="store_true", help="leave out first steps with empty kernel caches")
+    parser.add_argument("--scaling", action="store_true", help="cost against size instead, with a plot")
+    parser.add_argument(
+        "--json", default=None, help="file of results; default: results/<commit>-<device>.json, and none with --only"
+    )
     given = parser.parse_args()
+    groups = given.group.split(",")
+    if unknown := set(groups) - set(every):
+        parser.error(f"--group: got {', '.join(sorted(unknown))}, wanted of {', '.join(every)}")
     try:
         import torch
     except ImportError:
@@ -69,68 +174,17 @@ def main() -> int:
         print("PyTorch is not installed: no ratios")
     if torch is not None:
         torch.set_num_threads(given.threads)
-    devices = given.device or [f"cl:{i}" for i in range(cltorch.accelerator.device_count())]
-    results: dict = {"commit": commit(), "machine": platform.processor() or platform.machine(), "devices": {}}
-    wanted = {n: c for n, c in {**cases.MODELS, **cases.OPERATIONS}.items() if re.search(given.only, n)}
-    tinygrad = start_tinygrad(given) if re.search(given.only, "CNN step b4") else None
-    for device in devices:
-        cltorch.set_default_device(device)
-        label = f"{device}: {cltorch.accelerator.device_name()}"
-        rows = results["devices"].setdefault(label, {})
-        print(f"\n{label}\n{'case':28} {'cltorch us (10%..90%)':>37} {'PyTorch us':>37} {'ratio':>8}")
-        ratios = []
-        for name, case in wanted.items():
-            sides = {"cltorch": case(cltorch)}
-            if torch is not None:
-                sides["torch"] = case(torch)
-            other = tinygrad if name == "CNN step b4" else None
-            if other is not None:
-                sides["tinygrad"] = other
-            found = timing.interleave(sides, given.seconds)
-            ours, peer = found["cltorch"], found.get("torch")
-            rows[name] = {side: vars(timed) for side, timed in found.items()}
-            if peer:
-                rows[name]["ratio"] = peer.median / ours.median
-                ratios.append(rows[name]["ratio"])
-            print(line(name, ours, peer), flush=True)
-            if other is not None:
-                theirs = found["tinygrad"]
-                print(
-                    f"  tinygrad (DEV=CL): {theirs.median * 1e6:.0f} us, {theirs.median / ours.median:.1f}x; "
-                    "its first steps took "
-                    f"{float(other.first):.0f} s",
-                    flush=True,
-                )
-        if ratios:
-            print(f"{'geometric mean':28} {math.exp(sum(map(math.log, ratios)) / len(ratios)):105.2f}x")
-        if not given.only or re.search(given.only, "host"):
-            rows["host"] = {}
-            for name, (median, low) in host.measure(cltorch).items():
-                rows["host"][name] = {"median": median, "min": low}
-                print(f"host: {name:42} {median:8.2f} us (min {low:.2f})")
-        if not given.skip_cold and (not given.only or re.search(given.only, "cold")):
-            first, second = cold.cold_and_warm(device)
-            rows["cold"], rows["warm"] = first, second
-            print(
-                f"cold start: import {first['imported']:.2f} s, first CNN step after {first['first']:.2f} s; "
-                f"warm {second['first']:.2f} s"
-            )
-            ours = cold.run("cltorch", "resnet18", 16, device)
-            rows["memory"] = {"cltorch": ours}
-            print(
-                f"ResNet-18 b16: peak of the pool {ours['pool'] / 2**20:.0f} MiB, "
-                f"of the process {ours['rss'] / 2**20:.0f} MiB"
-            )
-            if torch is not None:
-                theirs = cold.run("torch", "resnet18", 16)
-                rows["memory"]["torch"] = theirs
-                print(f"PyTorch: peak of the process {theirs['rss'] / 2**20:.0f} MiB")
-    if tinygrad is not None:
-        tinygrad.close()
-    path = Path(given.json)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    print(f"\nwritten: {path}")
+    specs = given.device or [f"cl:{i}" for i in range(cltorch.accelerator.device_count())]
+    if given.scaling:
+        for spec in specs:
+            store, _ = open_store(spec, given, torch)
+            scaling.measure(store, torch, given.only)
+            keep(store, given)
+        scaling.draw(latest())
+        return 0
+    wanted = tables.select(groups, given.only)
+    for spec in specs:
+        run_device(spec, given, torch, wanted, groups)
     return 0
 
 

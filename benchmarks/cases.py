@@ -1,128 +1,94 @@
-"""What is measured: training steps and single operations, each as a function of a module with PyTorch's API."""
+"""What a measurement is: a case, the number it has to reach, and how both sides run it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .models import training_step
+GROUPS = ("gemm", "conv", "memory", "attention", "index", "models", "inference")
 
 
-def _tensor(torch: Any, *shape: int, seed: int = 0) -> Any:
+@dataclass(frozen=True)
+class Goal:
+    """The ratio to PyTorch that the rows of one kind must reach.
+
+    Attributes:
+        what: the kind, as in the report.
+        intel, pocl: the ratio on Intel's runtime and on PoCL (and every other one).
+        floor: none: each row must reach the ratio; else their geometric mean must, and each row this one.
+    """
+
+    what: str
+    intel: float
+    pocl: float
+    floor: float | None = None
+
+    def ratio(self, vendor: str) -> float:
+        """What the rows (or their mean) must reach on a driver."""
+        return self.intel if vendor == "intel" else self.pocl
+
+    def row(self, vendor: str) -> float:
+        """What a single row must reach."""
+        return self.ratio(vendor) if self.floor is None else self.floor
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row.
+
+    Attributes:
+        prepare: of a module with PyTorch's API, makes the call that is timed.
+        flops, nbytes: arithmetic of the textbook's algorithm, and necessary memory traffic, of a call.
+        grad: the call needs the autograd graph.
+        whole: the call waits for its own result (a training step that ends in `loss.item()`).
+    """
+
+    name: str
+    group: str
+    prepare: Callable[[Any], Callable[[], Any]]
+    goal: Goal | None = None
+    flops: float = 0.0
+    nbytes: float = 0.0
+    grad: bool = False
+    whole: bool = False
+
+
+def runner(case: Case, torch: Any) -> Callable[[int], None]:
+    """A function that makes so many calls of the case on `torch`, and waits once.
+
+    cltorch enqueues after each call, so that calls are neither fused with one another nor left out because nobody
+    read their result; PyTorch has finished each when it returns.
+    """
+    call = case.prepare(torch)
+    if case.whole:
+
+        def repeat(count: int) -> None:
+            for _ in range(count):
+                call()
+
+        return repeat
+    ours = torch.__name__ == "cltorch"
+    flush, wait = (torch.engine.flush, torch.engine.synchronize) if ours else (lambda: None, lambda: None)
+
+    def run(count: int) -> None:
+        with torch.set_grad_enabled(case.grad):
+            for _ in range(count):
+                kept = call()
+                flush()
+                del kept
+            wait()
+
+    return run
+
+
+def normal(torch: Any, *shape: int, seed: int = 0) -> Any:
+    """Normal numbers, the same for every module."""
     return torch.tensor(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
 
 
-def _finish(torch: Any) -> Callable[[], None]:
-    synchronize = getattr(getattr(torch, "accelerator", None), "synchronize", None)
-    return synchronize if torch.__name__ == "cltorch" and synchronize else (lambda: None)
-
-
-def operation(prepare: Callable[[Any], Callable[[], Any]]) -> Callable[[Any], Callable[[], None]]:
-    """An operation made of `prepare(torch)`; each call runs it and waits."""
-
-    def made(torch: Any) -> Callable[[], None]:
-        call, finish = prepare(torch), _finish(torch)
-
-        def run() -> None:
-            with torch.no_grad():
-                kept = call()
-                finish()
-                del kept
-
-        return run
-
-    return made
-
-
-def matmul(m: int, k: int, n: int, ta: bool = False, tb: bool = False) -> Callable:
-    def prepare(torch: Any) -> Callable:
-        a = _tensor(torch, k, m).t() if ta else _tensor(torch, m, k)
-        b = _tensor(torch, n, k).t() if tb else _tensor(torch, k, n)
-        return lambda: a @ b
-
-    return operation(prepare)
-
-
-def conv(n: int, c: int, h: int, k: int, r: int, stride: int) -> Callable:
-    def prepare(torch: Any) -> Callable:
-        x, w = _tensor(torch, n, c, h, h), _tensor(torch, k, c, r, r)
-        return lambda: torch.nn.functional.conv2d(x, w, None, stride, r // 2)
-
-    return operation(prepare)
-
-
-def conv_training(n: int, c: int, h: int, k: int, r: int, stride: int) -> Callable:
-    def made(torch: Any) -> Callable:
-        x, w = _tensor(torch, n, c, h, h).requires_grad_(), _tensor(torch, k, c, r, r).requires_grad_()
-        finish = _finish(torch)
-        out = torch.nn.functional.conv2d(x, w, None, stride, r // 2)
-        g = _tensor(torch, *out.shape)
-
-        def run() -> None:
-            x.grad = w.grad = None
-            torch.nn.functional.conv2d(x, w, None, stride, r // 2).backward(g)
-            finish()
-
-        return run
-
-    return made
-
-
-def pointwise_chain(torch: Any) -> Callable:
-    x, w, b, r = (_tensor(torch, 2048, 2048, seed=i) for i in range(4))
-    return lambda: torch.nn.functional.gelu(x * w + b) + r
-
-
-def step(name: str, batch: int) -> Callable[[Any], Callable[[], None]]:
-    def made(torch: Any) -> Callable[[], None]:
-        return training_step(torch, name, batch)
-
-    return made
-
-
-MODELS = {
-    "CNN step b4": step("cnn", 4),
-    "CNN step b64": step("cnn", 64),
-    "CNN step b256": step("cnn", 256),
-    "ResNet-18 step b16": step("resnet18", 16),
-}
-
-OPERATIONS = {
-    "gelu(x*w+b)+r 2048^2": operation(pointwise_chain),
-    "add 2048^2": operation(
-        lambda torch: (lambda a, b: lambda: a + b)(_tensor(torch, 2048, 2048), _tensor(torch, 2048, 2048))
-    ),
-    "softmax 2048^2": operation(lambda torch: (lambda a: lambda: torch.softmax(a, -1))(_tensor(torch, 2048, 2048))),
-    "layer_norm 4096x384": operation(
-        lambda torch: (lambda a: lambda: torch.nn.functional.layer_norm(a, (384,)))(_tensor(torch, 4096, 384))
-    ),
-    "sum 4M": operation(lambda torch: (lambda a: lambda: a.sum())(_tensor(torch, 1 << 22))),
-    "sum dim 0 4096x1024": operation(lambda torch: (lambda a: lambda: a.sum(0))(_tensor(torch, 4096, 1024))),
-    "transpose copy 2048^2": operation(
-        lambda torch: (lambda a: lambda: a.t().contiguous())(_tensor(torch, 2048, 2048))
-    ),
-    "matmul 256": matmul(256, 256, 256),
-    "matmul 512": matmul(512, 512, 512),
-    "matmul 1024": matmul(1024, 1024, 1024),
-    "matmul 1024 NT": matmul(1024, 1024, 1024, tb=True),
-    "matmul 1024 TN": matmul(1024, 1024, 1024, ta=True),
-    "matmul 64x1024x1024": matmul(64, 1024, 1024),
-    "matvec 1x1024x1024": matmul(1, 1024, 1024),
-    "conv 16x64x32 3x3": conv(16, 64, 32, 64, 3, 1),
-    "conv 16x128x16 3x3": conv(16, 128, 16, 128, 3, 1),
-    "conv 16x64x32 3x3 s2": conv(16, 64, 32, 128, 3, 2),
-    "conv fwd+bwd 16x64x32": conv_training(16, 64, 32, 64, 3, 1),
-    "conv fwd+bwd 16x512x4": conv_training(16, 512, 4, 512, 3, 1),
-    "max_pool2d 16x64x32": operation(
-        lambda torch: (lambda a: lambda: torch.nn.functional.max_pool2d(a, 2))(_tensor(torch, 16, 64, 32, 32))
-    ),
-    "cumsum 1024x1024": operation(lambda torch: (lambda a: lambda: a.cumsum(1))(_tensor(torch, 1024, 1024))),
-    "sort 256x1024": operation(lambda torch: (lambda a: lambda: torch.sort(a, -1))(_tensor(torch, 256, 1024))),
-    "index_select 4096x256": operation(
-        lambda torch: (lambda a, i: lambda: torch.index_select(a, 0, i))(
-            _tensor(torch, 4096, 256), torch.tensor(np.random.default_rng(1).integers(0, 4096, 4096))
-        )
-    ),
-}
+def integers(torch: Any, high: int, *shape: int, seed: int = 1) -> Any:
+    """Integers below `high`, the same for every module."""
+    return torch.tensor(np.random.default_rng(seed).integers(0, high, shape))

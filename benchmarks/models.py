@@ -1,8 +1,17 @@
-"""The models that are measured, written once for any module with PyTorch's API."""
+"""Training steps and inference of whole models, written once for any module with PyTorch's API.
+
+Imports neither side: the children that measure memory and cold start load one module only.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+
+from .cases import Case, Goal, normal
+from .peer_source import vision_models
 
 
 def cnn(torch: Any) -> Any:
@@ -28,55 +37,29 @@ def cnn(torch: Any) -> Any:
     return CNN()
 
 
-def resnet18(torch: Any) -> Any:
-    """ResNet-18 in its form for 32x32 images."""
-    nn, F = torch.nn, torch.nn.functional
-
-    class Block(nn.Module):
-        def __init__(self, inputs, outputs, stride):
-            super().__init__()
-            self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-            self.bn1 = nn.BatchNorm2d(outputs)
-            self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-            self.bn2 = nn.BatchNorm2d(outputs)
-            self.down = None
-            if stride != 1 or inputs != outputs:
-                self.down = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-
-        def forward(self, x):
-            out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-            return F.relu(out + (x if self.down is None else self.down(x)))
-
-    widths = [
-        (64, 64, 1),
-        (64, 64, 1),
-        (64, 128, 2),
-        (128, 128, 1),
-        (128, 256, 2),
-        (256, 256, 1),
-        (256, 512, 2),
-        (512, 512, 1),
-    ]
-    return nn.Sequential(
-        nn.Conv2d(3, 64, 3, 1, 1, bias=False),
-        nn.BatchNorm2d(64),
-        nn.ReLU(),
-        *(Block(*w) for w in widths),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(512, 10),
-    )
+def _small(name: str) -> Callable[[Any], Any]:
+    return lambda torch: getattr(vision_models(torch), name)(num_classes=10, small_images=True)
 
 
-MODELS = {"cnn": cnn, "resnet18": resnet18}
+def densenet_bc(torch: Any) -> Any:
+    """DenseNet-BC of 100 layers that add 12 channels each, for 32x32 images (table 2 of arXiv:1608.06993)."""
+    return vision_models(torch).DenseNet(12, (16, 16, 16), 24, num_classes=10, small_images=True)
 
 
-def training_step(torch: Any, name: str, batch: int) -> Any:
-    """A function that runs one step (forward, backward, SGD with momentum, `loss.item()`) on fixed data, and returns
-    the loss.
+MODELS: dict[str, Callable[[Any], Any]] = {  # image models of ten classes, for 32x32 images
+    "cnn": cnn,
+    "resnet18": _small("resnet18"),
+    "vgg11": _small("vgg11"),
+    "vgg11_bn": _small("vgg11_bn"),
+    "mobilenet_v2": _small("mobilenet_v2"),
+    "densenet_bc": densenet_bc,
+}
+
+
+def training_step(torch: Any, name: str, batch: int) -> Callable[[], float]:
+    """A function that runs one step (forward, backward, SGD with momentum, `loss.item()`) of an image model on fixed
+    data, and returns the loss.
     """
-    import numpy as np
-
     torch.manual_seed(0)
     model = MODELS[name](torch)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
@@ -93,3 +76,46 @@ def training_step(torch: Any, name: str, batch: int) -> Any:
         return loss.item()
 
     return step
+
+
+def forward(torch: Any, build: Callable[[Any], Any], make_input: Callable[[Any], Any]) -> Callable[[], Any]:
+    """A function that runs a model in eval mode and returns what it gave."""
+    torch.manual_seed(0)
+    model = build(torch).eval()
+    x = make_input(torch)
+    return lambda: model(x)
+
+
+def _image(size: int) -> Callable[[Any], Any]:
+    return lambda torch: normal(torch, 1, 3, size, size)
+
+
+def _step_case(row: str, name: str, batch: int, goal: Goal) -> Case:
+    return Case(f"{row} step b{batch}", "models", lambda torch: training_step(torch, name, batch), goal,
+                grad=True, whole=True)  # fmt: skip
+
+
+def _forward_case(row: str, build: Callable[[Any], Any], make_input: Callable[[Any], Any], goal: Goal) -> Case:
+    return Case(f"{row} inference b1", "inference", lambda torch: forward(torch, build, make_input), goal)
+
+
+def goal(what: str, ratio: float) -> Goal:
+    """The same on every driver."""
+    return Goal(what, ratio, ratio)
+
+
+RESNET, OTHERS, INFERENCE = goal("ResNet-18 step", 1.35), goal("other CNN steps b16", 1.2), goal("inference b1", 1.3)
+
+CASES = [
+    _step_case("CNN", "cnn", 4, goal("CNN step b4", 2.5)),
+    _step_case("CNN", "cnn", 64, goal("CNN step b64", 1.5)),
+    _step_case("CNN", "cnn", 256, goal("CNN step b256", 1.2)),
+    _step_case("ResNet-18", "resnet18", 16, RESNET),
+    _step_case("ResNet-18", "resnet18", 64, RESNET),
+    _step_case("VGG-11", "vgg11", 16, OTHERS),
+    _step_case("VGG-11-BN", "vgg11_bn", 16, OTHERS),
+    _step_case("MobileNetV2", "mobilenet_v2", 16, OTHERS),
+    _step_case("DenseNet-BC", "densenet_bc", 16, OTHERS),
+    _forward_case("ResNet-18 224", lambda torch: vision_models(torch).resnet18(), _image(224), INFERENCE),
+    _forward_case("MobileNetV2 224", lambda torch: vision_models(torch).mobilenet_v2(), _image(224), INFERENCE),
+]

@@ -7,41 +7,59 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+WAIT_EVERY = 2e-3  # seconds of calls between two waits, where a call takes less than half of that
+_REST = 0.004  # PyTorch's threads spin for milliseconds after their last task, against whoever comes next
+_SLOW = 0.02  # from here on a side needs no call before a round to find its threads and caches awake
 
-@dataclass
+
+@dataclass(frozen=True)
 class Timed:
-    """Seconds per call of one side: median, and the 10th and 90th percentile of rounds."""
+    """Seconds per call of one side: median, 10th and 90th percentile of rounds; calls between two waits."""
 
     median: float
     low: float
     high: float
+    calls: int = 1
+
+
+def percentiles(times: list[float], calls: int = 1) -> Timed:
+    """Of the seconds per call of each round."""
+    times = sorted(times)
+    tenth = len(times) // 10
+    return Timed(statistics.median(times), times[tenth], times[-1 - tenth], calls)
+
+
+def _seconds(run: Callable[[int], None], calls: int, repeats: int = 1) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
+        run(calls)
+    return (time.perf_counter() - start) / (calls * repeats)
 
 
 def interleave(
-    sides: dict[str, Callable[[], None]], seconds: float = 2.0, rounds: int = 15, warm: int = 3
+    sides: dict[str, Callable[[int], None]], seconds: float = 1.5, rounds: int = 15, warm: int = 3
 ) -> dict[str, Timed]:
-    """Time functions in turn, A B A B …; each must wait for its own result.
+    """Time sides in turn, A B A B …; each is a function that makes so many calls and then waits for them.
 
-    A round calls one side as often as fits into `seconds / rounds`, and counts the mean of these calls.
+    A round of a side runs calls for `seconds / rounds`, and counts the mean of these. Where a call is shorter than
+    a millisecond, several are made between two waits, as many on every side. Slow sides get fewer rounds, at least 5.
     """
-    repeats = {}
-    for name, call in sides.items():
-        for _ in range(warm):
-            call()
-        start = time.perf_counter()
-        call()
-        took = time.perf_counter() - start
-        repeats[name] = max(1, int(seconds / rounds / max(took, 1e-7)))
+    took = {}
+    for name, run in sides.items():
+        for _ in range(warm - 1):
+            run(1)
+        took[name] = min(_seconds(run, 1) for _ in range(1 if warm > 1 else 2))
+        if took[name] < _SLOW:
+            took[name] = min(_seconds(run, 4) for _ in range(3))
+    fastest = max(min(took.values()), 1e-7)
+    calls = 1 if fastest > WAIT_EVERY / 2 else min(64, int(WAIT_EVERY / fastest))
+    rounds = min(rounds, max(5, int(seconds * len(sides) / sum(took.values()))))
     samples: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
-        for name, call in sides.items():
-            n = repeats[name]
-            start = time.perf_counter()
-            for _ in range(n):
-                call()
-            samples[name].append((time.perf_counter() - start) / n)
-    found = {}
-    for name, times in samples.items():
-        times.sort()
-        found[name] = Timed(statistics.median(times), times[len(times) // 10], times[-1 - len(times) // 10])
-    return found
+        for name, run in sides.items():
+            time.sleep(_REST)
+            if took[name] < _SLOW:
+                run(calls)
+            repeats = max(1, int(seconds / rounds / max(took[name] * calls, 1e-7)))
+            samples[name].append(_seconds(run, calls, repeats))
+    return {name: percentiles(times, calls) for name, times in samples.items()}
