@@ -13,6 +13,7 @@ from ..shapes import Layout
 from ..target import Target
 from .conv_finish import SPACE, Finish, epilogue_layouts, index_type, loader, stores_twice
 from .conv_gemm import gemm_launch, plain_launch
+from .conv_planes import choose_planes, lower_planes
 from .conv_problem import ConvConfig, Problem, problem
 from .conv_shapes import Pair, accepts, accepts_weight, ceil_div, require, round_up
 from .program import Epilogue
@@ -417,11 +418,15 @@ def choose(p: Problem, target: Target, overlap: bool = True) -> ConvConfig:
     """The form and its parameters for a forward convolution or the gradient of its input.
 
     On CPUs vectors run along whichever of output channels and pixels of a row fills more lanes, at equal
-    filling along channels.
+    filling along channels; groups of few channels take whole planes.
     """
     if target.kind != "cpu" or target.vector_width <= 1:
         return ConvConfig("gemm" if target.max_work_group >= 256 else "plain")
     width = target.vector_width if p.given.dtype.register == "float" else max(2, target.vector_width // 2)
+    if p.groups > 1 and 4 * p.m_count <= 3 * width and p.q_count <= 2 * width:
+        found = choose_planes(p, target)
+        if found is not None:
+            return found
     w = p.out_shape[3]
     columns = 1.0 if w >= width and overlap else w / round_up(w, width)
     if p.m_count <= 12 and 0.9 * columns * w / max(w, width) > p.m_count / round_up(p.m_count, width):
@@ -454,6 +459,8 @@ def _lower(
         return _lower_channels(p, config, epilogue)
     if config.form == "pixels":
         return _lower_pixels(p, config, epilogue)
+    if config.form == "planes":
+        return lower_planes(p, config, epilogue)
     if config.form == "gemm":
         return _lower_gemm(p, epilogue)
     return _lower_plain(p, target, epilogue)

@@ -17,12 +17,13 @@ class ConvConfig:
     """The parameters of a convolution kernel.
 
     Attributes:
-        form: 'channels', 'pixels', 'gemm' or 'plain'.
+        form: 'channels', 'pixels', 'planes', 'gemm' or 'plain'.
         width: lanes of a vector.
-        vectors: vectors of channels (channels) or of pixels (pixels) in a register tile.
+        vectors: vectors of channels (channels) or of pixels (pixels, planes) in a register tile.
         tile_y, tile_x: the other side of the register tile: rows and columns of output pixels (channels); rows of
-            pixels and output channels (pixels).
+            pixels and output channels (pixels, planes).
         rows: output rows per item.
+        images: images per item (planes).
         chunk: channels of the reduction held in local memory at once.
         parts: pieces into which the items are split, each a work-group per block of channels.
         direct: read the input from global memory instead of a padded copy.
@@ -37,6 +38,7 @@ class ConvConfig:
     chunk: int = 1
     parts: int = 1
     direct: bool = False
+    images: int = 1
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,12 @@ class WeightProblem:
         return 2.0 * self.grad.numel * self.c_count * prod(self.taps)
 
     @property
+    def axes(self) -> tuple[Axis, Axis]:
+        stride, padding, dilation, _, _ = self.attrs
+        y, x = (Axis.forward(*some) for some in zip(self.taps, stride, padding, dilation))
+        return y, x
+
+    @property
     def elements(self) -> int:
         return self.groups * self.k_count * self.c_count * prod(self.taps)
 
@@ -140,10 +148,11 @@ class WeightConfig:
     """The parameters of a weight-gradient kernel.
 
     Attributes:
-        form: 'channels', 'pixels', 'gemm' or 'plain'.
+        form: 'channels', 'pixels', 'planes', 'gemm' or 'plain'.
         width: lanes of a vector.
-        vectors: vectors of output channels (channels), or single output channels (pixels), in a register tile.
-        tile_c, tile_r, tile_s: input channels and taps in a register tile; tile_r and tile_s divide the kernel's size.
+        vectors: vectors of output channels (channels), or single output channels (pixels, planes), in a register tile.
+        tile_c, tile_r, tile_s: input channels and taps in a register tile; tile_r and tile_s divide the kernel's size
+            (planes: tile_s is how many of all taps).
         rows: output rows per item.
         images: images per item.
         chunk: input channels per work-group.

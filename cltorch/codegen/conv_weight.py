@@ -12,6 +12,7 @@ from ..shapes import Layout
 from ..target import Target
 from .conv_finish import SPACE, Finish, epilogue_layouts, index_type, is_contiguous, loader, reduce_launch
 from .conv_gemm import gemm_launch, plain_launch
+from .conv_planes import choose_weight_planes, lower_weight_planes
 from .conv_problem import WeightConfig, WeightProblem
 from .conv_shapes import Pair, accepts, ceil_div, require, round_up
 from .program import Epilogue
@@ -57,6 +58,10 @@ def choose_weight(p: WeightProblem, target: Target) -> WeightConfig:
         pixels = p.grad.shape[0] * p.grad.shape[2] * p.grad.shape[3]
         return WeightConfig("gemm", parts=max(1, min(ceil_div(8 * target.compute_units, tiles), pixels // 512)))
     lanes = target.vector_width if p.grad.dtype.register == "float" else max(2, target.vector_width // 2)
+    if p.groups > 1 and 4 * p.k_count <= 3 * lanes and p.c_count <= 2 * lanes:
+        found = choose_weight_planes(p, target)
+        if found is not None:
+            return found
     filled = p.grad.shape[3] / round_up(p.grad.shape[3], lanes)
     if p.k_count <= 12 and 0.9 * filled > p.k_count / round_up(p.k_count, lanes):
         found = choose_weight_pixels(p, target)
@@ -422,6 +427,8 @@ def lower_conv_weight(
         return _lower_weight_channels(p, config, target, epilogue)
     if config.form == "pixels":
         return _lower_weight_pixels(p, config, target, epilogue)
+    if config.form == "planes":
+        return lower_weight_planes(p, config, target, epilogue)
     if config.form == "gemm":
         return _lower_weight_gemm(p, config, target, epilogue)
     return _lower_weight_plain(p, target, epilogue)
