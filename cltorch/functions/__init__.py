@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..attach import FUNCTIONS, attach_table
-from ..ops import activations, contraction, pooling, scan, sorting
+from ..ops import activations, contraction, pooling, scan, sorting, volume
 from ..ops import indexing as index_records
 from ..ops import random as random_records
 from ..tensor import Tensor
@@ -36,6 +36,7 @@ RECORDS = (
     random_records,
     scan,
     sorting,
+    volume,
 )  # imported, they fill the table
 _ROOMS = (
     arithmetic, reduction, linear, creation, random, indexing, comparison, shape, activation, printing, environment,

@@ -47,7 +47,8 @@ from .activation import (
 )
 from .affine import linear
 from .attention import multi_head_attention_forward, scaled_dot_product_attention
-from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d, fold, unfold
+from .conv import conv1d, conv2d, conv3d
+from .conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .lookup import embedding, embedding_bag, normalize, pairwise_distance
 from .loss import (
     binary_cross_entropy,
@@ -74,6 +75,7 @@ from .loss import (
 from .noise import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from .normalization import batch_norm, group_norm, instance_norm, layer_norm, local_response_norm, rms_norm
 from .padding import pad
+from .patches import fold, unfold
 from .pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,

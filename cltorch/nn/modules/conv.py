@@ -49,12 +49,8 @@ class _ConvNd(Module):
     ) -> None:
         super().__init__()
         n = self.dims
-        if groups <= 0:
-            raise ValueError("groups must be a positive integer")
-        if in_channels % groups:
-            raise ValueError("in_channels must be divisible by groups")
-        if out_channels % groups:
-            raise ValueError("out_channels must be divisible by groups")
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self._check_groups()
         if isinstance(padding, str):
             if padding not in ("same", "valid"):
                 raise ValueError(f"Invalid padding string {padding!r}, should be one of {{'same', 'valid'}}")
@@ -65,12 +61,7 @@ class _ConvNd(Module):
                 "padding_mode must be one of {'zeros', 'reflect', 'replicate', 'circular'}, "
                 f"but got padding_mode='{padding_mode}'"
             )
-        self.in_channels, self.out_channels, self.groups, self.padding_mode = (
-            in_channels,
-            out_channels,
-            groups,
-            padding_mode,
-        )
+        self.padding_mode = padding_mode
         self.kernel_size, self.stride, self.dilation = (
             repeated(kernel_size, n),
             repeated(stride, n),
@@ -78,14 +69,29 @@ class _ConvNd(Module):
         )
         self.padding: str | tuple[int, ...] = padding if isinstance(padding, str) else repeated(padding, n)
         self.output_padding = repeated(output_padding, n)
-        shape = (in_channels, out_channels // groups) if self.transposed else (out_channels, in_channels // groups)
-        self.weight = Parameter(creation.empty((*shape, *self.kernel_size), device=device, dtype=dtype))
-        if bias:
-            self.bias = Parameter(creation.empty(out_channels, device=device, dtype=dtype))
-        else:
-            self.register_parameter("bias", None)
+        self._make_parameters(bias, device, dtype)
         self._around = self._padding_around()
         self.reset_parameters()
+
+    def _check_groups(self) -> None:
+        if self.groups <= 0:
+            raise ValueError("groups must be a positive integer")
+        if self.in_channels % self.groups:
+            raise ValueError("in_channels must be divisible by groups")
+        if self.out_channels % self.groups:
+            raise ValueError("out_channels must be divisible by groups")
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        if self.transposed:
+            return (self.in_channels, self.out_channels // self.groups, *self.kernel_size)
+        return (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
+
+    def _make_parameters(self, bias: bool, device: Any, dtype: Any) -> None:
+        self.weight = Parameter(creation.empty(self._weight_shape(), device=device, dtype=dtype))
+        if bias:
+            self.bias = Parameter(creation.empty(self.out_channels, device=device, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
 
     def _padding_around(self) -> list[int]:
         """The padding as pairs for `F.pad`, last dim first."""
@@ -169,6 +175,23 @@ class Conv2d(_ConvNd):
 
     dims = 2
     function = staticmethod(F.conv2d)
+
+
+class Conv3d(_ConvNd):
+    """Cross-correlation along three dimensions.
+
+    Args:
+        in_channels, out_channels: channels of input and output.
+        kernel_size, stride, dilation: of the window; one number or a triple (depth, height, width).
+        padding: at all sides, or a triple, or 'same', or 'valid'.
+        groups: input and output channels are connected within groups only.
+        padding_mode: 'zeros', 'reflect', 'replicate' or 'circular'.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W) to (N, out, (D + 2 p - d (k - 1) - 1) / s + 1, ...).
+    """
+
+    dims = 3
+    function = staticmethod(F.conv3d)
 
 
 class _ConvTransposeNd(_ConvNd):
@@ -267,36 +290,11 @@ class ConvTranspose2d(_ConvTransposeNd):
     function = staticmethod(F.conv_transpose2d)
 
 
-class Unfold(Module):
-    """The patches of images as columns: (N, C, H, W) to (N, C * kh * kw, number of patches)."""
+class ConvTranspose3d(_ConvTransposeNd):
+    """The transpose of Conv3d as a linear map of its input.
 
-    def __init__(self, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> None:
-        super().__init__()
-        self.kernel_size, self.dilation, self.padding, self.stride = kernel_size, dilation, padding, stride
+    Shape: (N, C, D, H, W) or (C, D, H, W) to (N, out, (D - 1) s - 2 p + d (k - 1) + output_padding + 1, ...).
+    """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, dilation={self.dilation}, padding={self.padding}, stride={self.stride}"
-
-
-class Fold(Module):
-    """Columns put back as patches and summed: (N, C * kh * kw, number of patches) to (N, C, *output_size)."""
-
-    def __init__(
-        self, output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
-    ) -> None:
-        super().__init__()
-        self.output_size = output_size
-        self.kernel_size, self.dilation, self.padding, self.stride = kernel_size, dilation, padding, stride
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.fold(input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
-
-    def extra_repr(self) -> str:
-        return (
-            f"output_size={self.output_size}, kernel_size={self.kernel_size}, dilation={self.dilation}, "
-            f"padding={self.padding}, "
-            f"stride={self.stride}"
-        )
+    dims = 3
+    function = staticmethod(F.conv_transpose3d)
