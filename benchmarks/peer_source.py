@@ -27,7 +27,7 @@ def vision_models(torch: Any) -> ModuleType:
         shell.__path__ = []
         shell.__dict__["nn"] = torch.nn
         sys.modules[root] = shell
-        for place in ("functions", "tensor"):
+        for place in ("copies", "tensor"):
             sys.modules[f"{root}.{place}"] = torch
         sys.modules[f"{root}.utils"] = torch.utils
         sys.modules[f"{root}.utils.checkpoint"] = importlib.import_module(f"{torch.__name__}.utils.checkpoint")

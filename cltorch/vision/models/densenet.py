@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ... import nn
-from ...functions import cat
+from ...copies import cat
 from ...tensor import Tensor
 from ...utils.checkpoint import checkpoint
 from .weights import refuse_weights
