@@ -1,8 +1,10 @@
-"""What is done to whole sets of parameters: clipping gradients, and parameters as one vector.
+"""What is done to whole sets of parameters: clipping gradients, and parameters as one vector; and batches of sequences
+of unequal lengths (`rnn`).
 
 Floor 7.
 """
 
+from . import rnn
 from .clip_grad import clip_grad_norm, clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from .convert_parameters import parameters_to_vector, vector_to_parameters
 
@@ -13,5 +15,6 @@ __all__ = [
     "clip_grads_with_norm_",
     "get_total_norm",
     "parameters_to_vector",
+    "rnn",
     "vector_to_parameters",
 ]
