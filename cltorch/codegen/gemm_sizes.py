@@ -1,0 +1,279 @@
+"""Form and sizes of a matrix product on a target: rules measured with benchmarks/kernels_gemm.py.
+
+Floor 1b, part of `gemm`. Every number that a tuner may turn is a field of `GemmConfig`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..target import Target
+from .gemm_problem import GemmProblem, lanes_of, native, sum_bytes
+from .walk import up
+
+
+@dataclass(frozen=True)
+class GemmConfig:
+    """Form and sizes of one product; `choose_config` gives the defaults, a tuner may give others.
+
+    Attributes:
+        form: 'tile', 'dot', 'rows' or 'group' (see the module).
+        tile_m: rows of a register tile (at most M), rows of B taken at once in form 'rows'.
+        tile_n: vectors across a register tile in form 'tile', columns of it in 'dot', of a work-item in 'group'.
+        pack_a, pack_b: form 'tile' reads the operand in place ('direct'; where it cannot, as 'group'), each work-group
+            packs what it needs into local memory ('group'), or a kernel packs it before ('ahead').
+        block_m, block_n, block_k: what one work-group computes, and how deep a slice of K it takes at a time.
+        splits: parts of K computed by different work-groups and added by a second kernel.
+    """
+
+    form: str
+    tile_m: int
+    tile_n: int
+    pack_a: str
+    pack_b: str
+    block_m: int
+    block_n: int
+    block_k: int
+    splits: int = 1
+
+
+def choose_config(problem: GemmProblem, target: Target) -> GemmConfig:
+    """Form and sizes for a product on a target, by rules measured with benchmarks/kernels_gemm.py."""
+    if target.kind == "gpu":
+        return _group_config(problem, target)
+    lanes = lanes_of(problem.a.dtype, target)
+    if problem.m <= 4 and problem.b.column == 1 and problem.n >= lanes and problem.k * problem.n >= 65536:
+        return _rows_config(problem, target)
+    if problem.m <= 8 and problem.a.column == 1 and problem.b.row == 1 and problem.k >= lanes:
+        return _dot_config(problem, target)
+    return _tile_config(problem, target)
+
+
+def _pieces_of_k(problem: GemmProblem, target: Target, groups: int, least: int, wanted: int, steps: int) -> int:
+    """Parts to split K into so that `groups` become `wanted`, none less than `least` deep.
+
+    `steps` bounds the iterations of all loops of a group over the whole of K: llvmpipe stops a kernel's loops when they
+    have run `loop_limit` times together.
+    """
+    pieces = max(1, min(up(wanted, groups), problem.k // least))
+    if target.loop_limit:
+        pieces = max(pieces, min(problem.k, up(steps, target.loop_limit)))
+    return pieces
+
+
+def _rows_config(problem: GemmProblem, target: Target) -> GemmConfig:
+    lanes = lanes_of(problem.a.dtype, target)
+    room = min(target.local_memory, 65536) // (2 * sum_bytes(problem.a.dtype)) // problem.m
+    blocks = up(problem.n, max(lanes, room))
+    block_n = up(up(problem.n, blocks), lanes) * lanes
+    groups = up(problem.n, block_n) * problem.count
+    wanted = min(4 * target.compute_units, int(problem.k * problem.n * problem.count / 65536))
+    vectors = block_n // lanes
+    steps = problem.k * (vectors + 1) + problem.m * (2 * vectors + lanes)
+    splits = _pieces_of_k(problem, target, groups, 64, max(1, wanted), steps)
+    return GemmConfig("rows", 4, 1, "direct", "direct", problem.m, block_n, problem.k, splits)
+
+
+def _dot_config(problem: GemmProblem, target: Target) -> GemmConfig:
+    lanes = lanes_of(problem.a.dtype, target)
+    tile_m = min(problem.m, 4, lanes)
+    tile_n = min(lanes // tile_m, problem.n)
+    wanted = min(4 * target.compute_units, int(problem.flops / 1e6))
+    room = min(target.local_memory, 65536) // (2 * sum_bytes(problem.a.dtype)) // tile_m
+    blocks = max(up(problem.n, room), min(up(max(1, wanted), problem.count), up(problem.n, 2 * tile_n)))
+    block_n = up(up(problem.n, blocks), tile_n) * tile_n
+    groups = up(problem.n, block_n) * problem.count
+    steps = up(problem.m, tile_m) * block_n * (problem.k // lanes + tile_m + 2)
+    splits = _pieces_of_k(problem, target, groups, 4096, max(1, wanted), steps)
+    return GemmConfig("dot", tile_m, tile_n, "direct", "direct", problem.m, block_n, problem.k, splits)
+
+
+def _group_config(problem: GemmProblem, target: Target) -> GemmConfig:
+    """Tiles after the published tables of CLBlast and dlprimitives: 64 x 64, 4 x 4 an item, less for small ones."""
+    tile_m = 4 if problem.m > 16 else 1
+    tile_n = 4 if problem.n > 16 else 1
+    across, down = (16, 16) if target.max_work_group >= 256 else (8, 8)
+    if problem.m == 1:
+        across, down = across * down, 1
+    itemsize = sum_bytes(problem.a.dtype)
+    block_m, block_n = tile_m * down, tile_n * across
+    block_k = 16
+    while block_k > 2 and block_k * (block_m + block_n + 2) * itemsize > target.local_memory // 2:
+        block_k //= 2
+    groups = up(problem.m, block_m) * up(problem.n, block_n) * problem.count
+    steps = problem.k * (2 + up(block_m + block_n, across * down))
+    splits = _pieces_of_k(problem, target, groups, 512, 2 * target.compute_units, 2 * steps)
+    return GemmConfig("group", tile_m, tile_n, "group", "group", block_m, block_n, block_k, splits)
+
+
+_GROUP_FLOPS = 4e6  # work for which one more work-group of a CPU device pays its start
+_SMALL_FLOPS = 8e6  # work up to which a product takes one of few texts: about 50 us on one core
+_AHEAD = 512  # rows, and columns, from which packing before the product beats packing in each work-group
+_AHEAD_TURNED = 320  # the same where A runs along M, whose strips in place fall into few sets of the first-level cache
+_DEEPEST = 2048  # elements of K that one slice may hold
+_SLICE = 1024  # elements of K of a slice where there are several
+_SLICE_PACKED = 512  # the same where a group packs its rows of A
+_GROUP_CYCLES = 3000.0  # start of a work-group
+_REDUCE_CYCLES = 20000.0  # start of the launch that adds the parts of a split product
+_SECOND_LEVEL = 2.5e6  # bytes of A that a core reads again and again without waiting
+_LOCAL = 256 * 1024  # bytes of local memory that are worth using: about half of a core's second-level cache
+
+
+def _small_tile_shape(m: int, n: int, lanes: int, target: Target) -> tuple[int, int]:
+    """The register tile of a product too small for the best one to pay its build: one of few shapes."""
+    sums = 16 if target.vector_width >= 16 else 8
+    tile_m = next(rows for rows in (8, 4, 2, 1) if rows <= m)
+    tile_n = next(vectors for vectors in (4, 2, 1) if vectors == 1 or vectors * lanes <= n and vectors * tile_m <= sums)
+    return tile_m, tile_n
+
+
+def _tile_shape(m: int, n: int, lanes: int, target: Target) -> tuple[int, int]:
+    """Rows and vectors of the register tile: as many sums as registers allow, few of them computed twice at the edges.
+
+    24 sums with 32 vector registers, 12 with 16. Below about 20 (10) sums the multiply-adds wait for one another.
+    """
+    sums = 24 if target.vector_width >= 16 else 12
+    best, shape = 0.0, (1, 1)
+    for tile_n in range(1, min(4, max(1, n // lanes)) + 1):
+        for tile_m in {min(m, sums // tile_n), min(m, 12, sums // tile_n), min(m, 8, sums // tile_n), min(m, 6)}:
+            if tile_m * tile_n > sums or tile_m > sums // 2:
+                continue
+            width = tile_n * lanes
+            waste = up(m, tile_m) * tile_m * up(n, width) * width
+            wait = 1 + 0.4 * max(0.0, 1 - tile_m * tile_n / (sums * 5 / 6))
+            loads = 1 + 0.02 * tile_n + 0.05 * (tile_m + tile_n) / (tile_m * tile_n)
+            score = 1 / (waste * wait * loads)
+            if score > best:
+                best, shape = score, (tile_m, tile_n)
+    return shape
+
+
+def _tile_config(problem: GemmProblem, target: Target) -> GemmConfig:
+    """Form 'tile': how operands are read, then the blocks (and parts of K) that `_Plan.cycles` says end first."""
+    dtype = problem.a.dtype
+    lanes, m, n, k = lanes_of(dtype, target), problem.m, problem.n, problem.k
+    shape = _small_tile_shape if problem.flops <= _SMALL_FLOPS else _tile_shape
+    tile_m, tile_n = shape(m, n, lanes, target)
+    width = tile_n * lanes
+    a, b = problem.a, problem.b
+    turned = a.row == 1 and a.column != 1
+    pack_a = pack_b = "group"
+    if native(dtype):
+        # a copy does not pay for an A read by few panels, for a B read by few strips, nor for dense ones
+        if a.column == 1 or (turned and (n <= 2 * width or k <= 64 or a.column <= 2 * m)):
+            pack_a = "direct"
+        skinny = m <= 2 * tile_m
+        if b.column == 1 and n >= width and (skinny or k <= 64 or (b.row <= 4 * width and m <= 12 * tile_m)):
+            pack_b = "direct"
+    large = min(m, n) >= (_AHEAD_TURNED if turned else _AHEAD) and k >= 128 and not target.loop_limit
+    if large and not (native(dtype) and a.column == 1):
+        pack_a = "ahead"
+    plan = _Plan(problem, target, tile_m, tile_n, pack_a, pack_b)
+    rows, columns, splits = plan.best()
+    return GemmConfig(
+        "tile", tile_m, tile_n, pack_a, pack_b, rows * tile_m, columns * width, plan.depth(rows, splits), splits
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What remains to be chosen once form and register tile are: blocks of rows x columns of tiles, parts of K."""
+
+    problem: GemmProblem
+    target: Target
+    tile_m: int
+    tile_n: int
+    pack_a: str
+    pack_b: str
+
+    @property
+    def lanes(self) -> int:
+        return lanes_of(self.problem.a.dtype, self.target)
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        return up(self.problem.m, self.tile_m), up(self.problem.n, self.tile_n * self.lanes)
+
+    @property
+    def room(self) -> int:
+        """Elements of local memory for panels, less a tile at the edges."""
+        itemsize = sum_bytes(self.problem.a.dtype)
+        return min(self.target.local_memory, _LOCAL) // itemsize - self.tile_m * self.tile_n * self.lanes - 256
+
+    def depth(self, rows: int, splits: int) -> int:
+        """How deep a slice of K is: all of a part where its panels fit, else slices of equal depth."""
+        piece = up(max(1, self.problem.k), splits)
+        packed = self.tile_n * self.lanes if self.pack_b == "group" else 0
+        spare = 0
+        if self.pack_a == "group":
+            packed += rows * self.tile_m
+            spare = rows * self.tile_m * self.lanes
+        deepest = max(self.lanes, (self.room - spare) // packed) if packed else piece
+        if piece <= min(deepest, _DEEPEST):
+            return up(piece, self.lanes) * self.lanes if splits > 1 else piece
+        deepest = min(deepest, _SLICE)
+        return up(up(piece, up(piece, deepest)), self.lanes) * self.lanes
+
+    def steps(self, rows: int, columns: int, splits: int) -> int:
+        """Bounds the iterations of all loops of a group."""
+        block_m, block_n = rows * self.tile_m, columns * self.tile_n * self.lanes
+        return (rows * columns + block_m + block_n + 1) * up(self.problem.k, splits) + block_m * block_n
+
+    def cycles(self, rows: int, columns: int, splits: int) -> float:
+        """When the last core ends, in cycles of a core that does two vector multiply-adds a cycle."""
+        p, lanes = self.problem, self.lanes
+        piece = up(max(1, p.k), splits)
+        depth = self.depth(rows, splits)
+        slices = up(piece, depth)
+        tile = self.tile_m * self.tile_n * (piece / 2 + (2 * slices if slices > 1 else 1)) + 40 * slices
+        work = rows * columns * tile
+        block = rows * self.tile_m * depth
+        if block * sum_bytes(p.a.dtype) > _SECOND_LEVEL:
+            work *= 1.06
+        if self.pack_b == "group":
+            work += columns * self.tile_n * piece * (8 if p.b.column == 1 else 12)
+        if self.pack_a == "group":
+            work += rows * self.tile_m * piece / lanes * (6 if 1 in (p.a.column, p.a.row) else 40)
+        else:
+            work += rows * self.tile_m * piece / lanes * 4
+        row_tiles, column_tiles = self.tiles
+        full = work + _GROUP_CYCLES
+        groups = row_tiles / rows * (column_tiles / columns) * p.count * splits  # in full blocks
+        rounds = -int(-(groups + 0.001 * groups) // self.target.compute_units)
+        end = rounds * full + 0.1 * full
+        if splits > 1:
+            end += _REDUCE_CYCLES + splits * p.count * p.m * p.n / lanes * 3 / self.target.compute_units
+        return end
+
+    def best(self) -> tuple[int, int, int]:
+        """Rows and columns of tiles in a block, and parts of K."""
+        p, target = self.problem, self.target
+        row_tiles, column_tiles = self.tiles
+        limit = max(1, min(16 * target.compute_units, int(p.flops / _GROUP_FLOPS)))
+        most_rows = row_tiles
+        if self.pack_a == "group":
+            held = self.room // 2 if self.pack_b == "group" else self.room
+            most_rows = max(1, min(row_tiles, held // (self.tile_m * min(max(1, p.k), _SLICE_PACKED) or 1)))
+        least = up(row_tiles, most_rows)
+        splits = [1]
+        if p.k >= 1024:  # as long as the parts are small against the operands
+            most = min(8 * target.compute_units, p.k // 512, (p.m + p.n) * p.k // (4 * p.m * p.n))
+            splits += [s for s in (2, 3, 4, 6, 8, 12, 16, 24, 32) if s <= most]
+        seen: dict[tuple[int, int, int], float] = {}
+        for parts in splits:
+            for down in range(least, min(row_tiles, max(least, limit)) + 1):
+                for across in range(1, column_tiles + 1):
+                    if down * across * p.count * parts > limit and not (down == least and across == 1 and parts == 1):
+                        break
+                    choice = up(row_tiles, down), up(column_tiles, across), parts
+                    if choice not in seen:
+                        seen[choice] = self.cycles(*choice)
+        if not target.loop_limit:
+            return min(seen, key=seen.__getitem__)
+        rows, columns, parts = min(seen, key=seen.__getitem__)
+        while self.steps(rows, columns, parts) > target.loop_limit and rows * columns > 1:
+            wider = columns > 1 and (columns * self.tile_n * self.lanes >= rows * self.tile_m or rows == 1)
+            rows, columns = (rows, up(columns, 2)) if wider else (up(rows, 2), columns)
+        while self.steps(rows, columns, parts) > target.loop_limit and parts < p.k:
+            parts = min(p.k, 2 * parts)
+        return rows, columns, parts
