@@ -1,19 +1,34 @@
 """Attention: softmax of scaled products of queries and keys, applied to values; of one head and of many.
 
-Floor 7. Composed of matrix products and softmax.
+Floor 7. Products, softmax and their gradients run in one kernel each way that never stores the weights (flash form);
+the form composed of matrix products serves float64, learnt masks, gradients of gradients and what a device has no room
+for.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
+from ...autograd.modes import state
+from ...codegen.attention import fits
 from ...copies import cat
-from ...dtypes import bool_
-from ...functions.creation import ones
-from ...tensor import Tensor
+from ...direct import run
+from ...dtypes import FLOAT, bool_, float32, int64
+from ...functions.creation import counted, ones
+from ...functions.nodes import give_backward
+from ...functions.random import default_generator
+from ...ops.attention import FLASH_ATTENTION, FLASH_ATTENTION_BACKWARD
+from ...ops.random import UNIFORM
+from ...shapes import Layout, layout
+from ...tensor import Tensor, make
 from .affine import linear
 from .noise import dropout
 from .padding import pad
+
+MATH, FLASH = "math", "flash"
+enabled: set[str] = {MATH, FLASH}  # the forms that may be used; nn.attention.sdpa_kernel changes it
 
 
 def scaled_dot_product_attention(
@@ -35,48 +50,238 @@ def scaled_dot_product_attention(
         scale: 1 / sqrt(E) if None.
         enable_gqa: several heads of the query share one of key and value.
 
-    Shape: query (..., L, E), key (..., S, E), value (..., S, V); result (..., L, V).
+    Shape: query (..., L, E), key (..., S, E), value (..., S, V); result (..., L, V). Heads are the dim before L; where
+    the query lies in memory with L before the heads, so does the result, and joining the heads is a view.
 
-    Source: Vaswani et al., Attention Is All You Need, 2017.
+    **Dtypes** floats; float16 and bfloat16 are computed in float32. A row that sees nothing is 0.
+
+    Source: Vaswani et al., Attention Is All You Need, 2017; Dao et al., FlashAttention, 2022.
 
     Raises:
         RuntimeError: `attn_mask` together with `is_causal`; sizes or dtypes that do not fit.
     """
+    _check(query, key, value, attn_mask, dropout_p, is_causal)
+    lead = query._layout.shape[:-2]
+    if enable_gqa and lead and key._layout.shape[-3] != lead[-1]:
+        heads, shared = lead[-1], key._layout.shape[-3]
+        if value._layout.shape[-3] != shared or shared == 0 or heads % shared:
+            raise RuntimeError(
+                "scaled_dot_product_attention: Number of heads in key and value must divide the number of heads in "
+                f"query, got {shared}, {value._layout.shape[-3]} and {heads}"
+            )
+    factor = 1 / math.sqrt(max(query._layout.shape[-1], 1)) if scale is None else float(scale)
+    if FLASH in enabled:
+        found = _flash(query, key, value, attn_mask, float(dropout_p), is_causal, factor, enable_gqa)
+        if found is not None:
+            return found
+    if MATH not in enabled:
+        raise RuntimeError("No available kernel. Aborting execution.")
+    sharing = 1
+    if enable_gqa and lead:
+        sharing = lead[-1] // key._layout.shape[-3]
+    keep = None
+    if dropout_p > 0:
+        shape = (*lead, query._layout.shape[-2], key._layout.shape[-2])
+        keep = _keep(query, shape, dropout_p, default_generator.take(math.prod(shape)))
+    shares = _shares(query, _shared(key, sharing), attn_mask, is_causal, factor)
+    return (shares if keep is None else shares * keep).matmul(_shared(value, sharing))
+
+
+def _check(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, dropout_p: float, is_causal: bool
+) -> None:
     if query.dim() < 2 or key.dim() < 2 or value.dim() < 2:
         raise RuntimeError(
             "scaled_dot_product_attention: Expected query, key, and value to all be at least 2 dimensional, but got "
             f"query.dim(): {query.dim()}, key.dim(): {key.dim()} and value.dim(): {value.dim()}"
         )
-    if attn_mask is not None and is_causal:
-        raise RuntimeError("scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
     if query.dtype is not key.dtype or query.dtype is not value.dtype:
         raise RuntimeError(
             "Expected query, key, and value to have the same dtype, but got query.dtype: "
             f"{query.dtype} key.dtype: {key.dtype} and value.dtype: {value.dtype} instead."
         )
-    if enable_gqa and query.dim() > 2:
-        heads = query.shape[-3]
-        key = key.repeat_interleave(heads // key.shape[-3], -3)
-        value = value.repeat_interleave(heads // value.shape[-3], -3)
-    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    scores = (query * factor).matmul(key.transpose(-2, -1))  # (..., L, S)
-    seen = attn_mask
+    if query.dtype.category != FLOAT:
+        raise RuntimeError(f"scaled_dot_product_attention: query: expected a floating point dtype, got {query.dtype}")
+    if query._layout.shape[-1] != key._layout.shape[-1]:
+        raise RuntimeError(
+            f"scaled_dot_product_attention: key: got head size {key._layout.shape[-1]}, wanted "
+            f"{query._layout.shape[-1]} as the query"
+        )
+    if key._layout.shape[-2] != value._layout.shape[-2]:
+        raise RuntimeError(
+            f"scaled_dot_product_attention: value: got {value._layout.shape[-2]} positions, wanted "
+            f"{key._layout.shape[-2]} as the key"
+        )
+    if not 0.0 <= dropout_p <= 1.0:
+        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p}")
+    if attn_mask is None:
+        return
     if is_causal:
-        seen = _causal(query, scores.shape[-2], scores.shape[-1])
+        raise RuntimeError("scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+    if attn_mask.dtype is not bool_ and attn_mask.dtype is not query.dtype and attn_mask.dtype is not float32:
+        raise RuntimeError(
+            "Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
+            f"{attn_mask.dtype} and  query.dtype: {query.dtype} instead."
+        )
+
+
+# ---- flash form
+
+
+def _flash(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    dropout_p: float,
+    causal: bool,
+    factor: float,
+    grouped: bool,
+) -> Tensor | None:
+    """The result by one kernel, or None where there is none for such operands."""
+    if dropout_p >= 1 or (mask is not None and mask._requires_grad and state.grad):
+        return None
+    shape = query._layout.shape
+    found = _four_dims(query, key, value, grouped)
+    if found is None:
+        return None
+    q, k, v = [_along_rows(x) for x in found]
+    batch, heads, rows, _ = q._layout.shape
+    keys = k._layout.shape[2]
+    steps = q._layout.stride
+    attrs = (factor, bool(causal), dropout_p, mask is not None, rows > 1 and heads > 1 and steps[1] < steps[2])
+    if not _fits(q, k, v, attrs):
+        return None
+    rest: tuple[Any, ...] = ()
+    if mask is not None:
+        whole = (*shape[:-1], keys)
+        seen = mask.detach()
+        if seen._layout.shape[-1:] != (keys,):
+            seen = seen.expand(*seen._layout.shape[:-1], keys)  # type: ignore[attr-defined]
+        rest = (_along_rows(seen).expand(whole).reshape(batch, heads, rows, keys),)  # type: ignore[attr-defined]
+    if dropout_p:
+        rest = (*rest, *default_generator.take(batch * heads * rows * keys))
+    out, lse = run(FLASH_ATTENTION, (q, k, v, *rest), attrs)
+    tensors = rest[: 1 if mask is not None else 0]
+    numbers = rest[len(tensors) :]
+
+    def backward(g: Tensor, q: Tensor, k: Tensor, v: Tensor, lse: Tensor, *kept: Tensor) -> tuple[Tensor, ...]:
+        *mask_of, out = kept
+        if state.grad:
+            return _composed_gradients(g, q, k, v, mask_of[0] if mask_of else None, attrs, numbers)
+        operands = (_along_rows(g), q, k, v, out, lse, *mask_of, *numbers)
+        return tuple(_headed(x, attrs) for x in run(FLASH_ATTENTION_BACKWARD, operands, attrs))
+
+    saves = (q, k, v, lse, *tensors)
+    label = "ScaledDotProductFlashAttentionForCpuBackward0"
+    made = give_backward(label, (q, k, v), _headed(out, attrs), backward, saves, keep_out=True)
+    return made if len(shape) == 4 else made.reshape(*shape[:-1], v._layout.shape[3])  # type: ignore[attr-defined]
+
+
+def _four_dims(query: Tensor, key: Tensor, value: Tensor, grouped: bool) -> list[Tensor] | None:
+    """q, k and v as (batch, heads, rows, size), key and value with the query's batch; None if batches differ."""
+    lead = query._layout.shape[:-2]
+    found = [query]
+    for x in (key, value):
+        given = x._layout.shape
+        wanted = (*lead[:-1], given[-3]) if grouped and lead and len(given) == len(lead) + 2 else lead
+        if given[:-2] != wanted:
+            if len(given) > len(lead) + 2 or any(a not in (1, b) for a, b in zip(given[-3::-1], wanted[::-1])):
+                return None
+            x = x.expand(*wanted, *given[-2:])  # type: ignore[attr-defined]
+        found.append(x)
+    if len(lead) == 2:
+        return found
+    shaped = []
+    for x in found:
+        given = x._layout.shape
+        heads = given[-3] if lead else 1
+        shaped.append(x.reshape(math.prod(given[:-3]), heads, *given[-2:]))  # type: ignore[attr-defined]
+    return shaped
+
+
+def _along_rows(x: Tensor) -> Tensor:
+    """`x` with its last dim contiguous, as the kernels read it."""
+    lay = x._layout
+    return x if lay.stride[-1] == 1 or lay.shape[-1] == 1 else x.contiguous()  # type: ignore[attr-defined]
+
+
+def _fits(q: Tensor, k: Tensor, v: Tensor, attrs: tuple) -> bool:
+    memo, key = q._layout.memo, ("flash", k._layout, v._layout, attrs, q._storage.device)
+    found = memo.get(key)
+    if found is None:
+        found = memo[key] = fits(q._layout, k._layout, v._layout, attrs, q._storage.device.target)
+    return found
+
+
+def _headed(x: Tensor, attrs: tuple) -> Tensor:
+    """A result of the kernels as (batch, heads, rows, size)."""
+    if not attrs[4]:
+        return x
+    lay: Layout = x._layout
+    found = lay.memo.get("heads first")
+    if found is None:
+        (b, r, h, d), (sb, sr, sh, sd) = lay.shape, lay.stride
+        found = lay.memo["heads first"] = layout(lay.dtype, (b, h, r, d), (sb, sh, sr, sd), lay.offset)
+    return make(x._storage, found)
+
+
+# ---- composed form
+
+
+def _shared(x: Tensor, sharing: int) -> Tensor:
+    return x if sharing == 1 else x.repeat_interleave(sharing, -3)  # type: ignore[attr-defined]
+
+
+def _keep(like: Tensor, shape: tuple[int, ...], dropout_p: float, numbers: Sequence[int]) -> Tensor:
+    """1 / (1 - p) where an element of the weights is kept, 0 where it is dropped: what the kernels compute."""
+    device = like._storage.device
+    seed, offset = numbers
+    index = counted(shape, int64, device)
+    kept = run(UNIFORM, (index, seed, offset)) >= dropout_p
+    return kept.to(like.dtype) * (1 / (1 - dropout_p) if dropout_p < 1 else 0.0)
+
+
+def _shares(query: Tensor, key: Tensor, mask: Tensor | None, causal: bool, factor: float) -> Tensor:
+    """The weights before dropout."""
+    scores = (query * factor).matmul(key.transpose(-2, -1))  # (..., L, S)
+    seen = mask
+    if causal:
+        seen = ones(scores.shape[-2:], dtype=bool_, device=query.device).tril()
     if seen is None:
-        weights = scores.softmax(-1)
-    elif seen.dtype is bool_:
+        return scores.softmax(-1)
+    if seen.dtype is bool_:
         weights = scores.masked_fill(~seen, -math.inf).softmax(-1)
-        weights = weights.masked_fill(~seen.any(-1, True), 0.0)  # a row that sees nothing is 0, not NaN
+        unseen = ~seen.any(-1, True)
     else:
-        weights = (scores + seen).softmax(-1)
-    if dropout_p > 0:
-        weights = dropout(weights, dropout_p)
-    return weights.matmul(value)
+        scores = scores + seen.to(scores.dtype)
+        weights = scores.softmax(-1)
+        unseen = (seen.detach() == -math.inf).all(-1, True)
+    return weights.masked_fill(unseen, 0.0)  # a row that sees nothing is 0, not NaN
 
 
-def _causal(like: Tensor, length: int, source: int) -> Tensor:
-    return ones((length, source), dtype=bool_, device=like.device).tril()
+def _composed_gradients(
+    g: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, attrs: tuple, numbers: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of q, k and v by operations that can be differentiated again."""
+    factor, causal, dropout_p = attrs[:3]
+    sharing = q.shape[1] // k.shape[1]
+    many_k, many_v = _shared(k, sharing), _shared(v, sharing)
+    shares = _shares(q, many_k, mask, causal, factor)
+    d_shares, weights = g.matmul(many_v.transpose(-2, -1)), shares
+    if dropout_p:
+        keep = _keep(q, tuple(shares.shape), dropout_p, numbers)
+        d_shares, weights = d_shares * keep, shares * keep
+    slopes = shares * (d_shares - (d_shares * shares).sum(-1, True))
+    dq = slopes.matmul(many_k) * factor
+    dk = slopes.transpose(-2, -1).matmul(q) * factor
+    dv = weights.transpose(-2, -1).matmul(g)
+    if sharing > 1:
+        dk, dv = (x.unflatten(1, (-1, sharing)).sum(2) for x in (dk, dv))
+    return dq, dk, dv
+
+
+# ---- many heads
 
 
 def multi_head_attention_forward(
