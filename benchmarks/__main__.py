@@ -60,8 +60,8 @@ def measure(
     if torch is not None:
         sides["torch"] = runner(case, torch)
     if tinygrad is not None:
-        sides["tinygrad"] = lambda count: [tinygrad() for _ in range(count)] and None
-    found = timing.interleave(sides, seconds)
+        sides["tinygrad"] = timing.waiting(tinygrad)
+    found = timing.interleave_calls(sides, seconds)
     ours = found["cltorch"]
     row: dict[str, Any] = {"us": microseconds(ours), "calls": ours.calls}
     if "torch" in found:

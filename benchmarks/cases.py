@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .timing import waiting
+
 GROUPS = ("gemm", "conv", "memory", "attention", "index", "models", "inference")
 
 
@@ -64,12 +66,7 @@ def runner(case: Case, torch: Any) -> Callable[[int], None]:
     """
     call = case.prepare(torch)
     if case.whole:
-
-        def repeat(count: int) -> None:
-            for _ in range(count):
-                call()
-
-        return repeat
+        return waiting(call)
     ours = torch.__name__ == "cltorch"
     flush, wait = (torch.engine.flush, torch.engine.synchronize) if ours else (lambda: None, lambda: None)
 

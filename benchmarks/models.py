@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from . import recurrent
 from .cases import Case, Goal, normal
 from .peer_source import vision_models
 
@@ -104,7 +105,8 @@ def goal(what: str, ratio: float) -> Goal:
     return Goal(what, ratio, ratio)
 
 
-RESNET, OTHERS, INFERENCE = goal("ResNet-18 step", 1.35), goal("other CNN steps b16", 1.2), goal("inference b1", 1.3)
+RESNET, OTHERS = goal("ResNet-18 step", 1.35), goal("other CNN steps b16", 1.2)
+RECURRENT, INFERENCE = goal("LSTM, GRU step b16", 1.3), goal("inference b1", 1.3)
 
 CASES = [
     _step_case("CNN", "cnn", 4, goal("CNN step b4", 2.5)),
@@ -116,6 +118,10 @@ CASES = [
     _step_case("VGG-11-BN", "vgg11_bn", 16, OTHERS),
     _step_case("MobileNetV2", "mobilenet_v2", 16, OTHERS),
     _step_case("DenseNet-BC", "densenet_bc", 16, OTHERS),
+    Case("LSTM 2x256 step b16", "models", lambda torch: recurrent.training_step(torch, "LSTM"), RECURRENT,
+         grad=True, whole=True),
+    Case("GRU 2x256 step b16", "models", lambda torch: recurrent.training_step(torch, "GRU"), RECURRENT,
+         grad=True, whole=True),
     _forward_case("ResNet-18 224", lambda torch: vision_models(torch).resnet18(), _image(224), INFERENCE),
     _forward_case("MobileNetV2 224", lambda torch: vision_models(torch).mobilenet_v2(), _image(224), INFERENCE),
-]
+]  # fmt: skip

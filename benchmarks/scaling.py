@@ -81,7 +81,7 @@ def _measured(family: Family, torch: Any) -> dict[str, Any]:
         sides = {"cltorch": runner(case, cltorch)}
         if torch is not None:
             sides["torch"] = runner(case, torch)
-        for side, timed in timing.interleave(sides, seconds=0.06, rounds=5).items():
+        for side, timed in timing.interleave_calls(sides, seconds=0.06, rounds=5).items():
             times.setdefault(side, []).append(rounded(1e6 * timed.median))
     row: dict[str, Any] = {"sizes": list(family.sizes), "times": times["cltorch"]}
     if "torch" in times:

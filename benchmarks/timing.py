@@ -36,7 +36,24 @@ def _seconds(run: Callable[[int], None], calls: int, repeats: int = 1) -> float:
     return (time.perf_counter() - start) / (calls * repeats)
 
 
+def waiting(call: Callable[[], object]) -> Callable[[int], None]:
+    """A side for `interleave_calls` of a function that waits for its own result."""
+
+    def repeat(count: int) -> None:
+        for _ in range(count):
+            call()
+
+    return repeat
+
+
 def interleave(
+    sides: dict[str, Callable[[], object]], seconds: float = 1.5, rounds: int = 15, warm: int = 3
+) -> dict[str, Timed]:
+    """Time sides in turn, A B A B …; each is a function that waits for its own result."""
+    return interleave_calls({name: waiting(call) for name, call in sides.items()}, seconds, rounds, warm)
+
+
+def interleave_calls(
     sides: dict[str, Callable[[int], None]], seconds: float = 1.5, rounds: int = 15, warm: int = 3
 ) -> dict[str, Timed]:
     """Time sides in turn, A B A B …; each is a function that makes so many calls and then waits for them.
