@@ -154,7 +154,7 @@ def main() -> None:
     if options.cpu:
         torch.set_num_threads(1)
 
-    from cltorch.codegen import conv
+    from cltorch.codegen import conv, conv_images, conv_weight
     from cltorch.codegen.source import Input, Local, Output, Scratch
     from cltorch.dtypes import float32
     from cltorch.shapes import layout
@@ -253,7 +253,7 @@ def main() -> None:
             made = []
             for device in runner.devices():
                 target = runner.target(device)
-                room = sys.modules[lower.__module__]
+                room = conv_weight if direction == "w" else conv_images
                 original = getattr(room, chooser)
                 if changes:
                     setattr(

@@ -1,9 +1,9 @@
 <%doc>
 Direct convolution with the vector along OUTPUT CHANNELS: forward and backward-data in one text.
 
-Algorithm. One work-item is one work-group. It owns NK*W output channels m of one conv group and some items; an item is RB output rows of
-one image. Per chunk of CB reduction channels q: the weights are packed (transposed in registers) into local memory as
-[q][tap][NK*W]; per item the input rows are copied, zero-padded, into the slab [q][row][column]. A tile is TY x TX output
+Algorithm. One work-item is one work-group. It owns some panels of NK*W output channels m of one conv group and some items; an item is RB
+output rows of one image. Per chunk of CB reduction channels q: the weights are packed (transposed in registers) into local memory as
+[panel][q][tap][NK*W]; per item the input rows are copied, zero-padded, into the slab [q][row][column], which all panels read. A tile is TY x TX output
 pixels x NK vectors of accumulators: per (q, tap) NK aligned vector loads, TY*TX broadcasts, TY*TX*NK multiply-adds. Finished
 accumulators wait in local memory as [pixel][NK*W] (also between chunks), and are transposed back to NCHW when they are stored.
 So every spatial size, stride and dilation runs at full vector width; only channel counts below W waste lanes.
@@ -11,7 +11,7 @@ So every spatial size, stride and dilation runs at full vector width; only chann
 Forward: output pixel i reads slab row i*SIY + a, one phase. Backward-data of stride SO: the output pixels of each residue class
 modulo SO form a phase with taps of its own, a convolution of stride 1 whose results are written SO apart.
 
-Launch: global (m-blocks * parts), local 1. Traffic: input once per m-block, weights once per part, output once.
+Launch: global (m-blocks * parts), local 1. Traffic: input once per m-block (some panels), weights once per part, output once.
 The hint of a vector type tells Intel's compiler that the text is vectorised already: without it, it spends three quarters of the
 build on a variant of several items per vector, which no launch with one item per work-group runs. All conv templates have it.
 Source: slab and tile shapes measured in FIGURES-kernels.md section 3; phases: Dumoulin & Visin, A guide to convolution arithmetic.
@@ -31,35 +31,39 @@ void KERNEL(const __global ${IT} *restrict in, const __global ${WT} *restrict we
             const int out_rows, const int out_columns,
             const ${INDEX} w_offset, const ${INDEX} w_g, const ${INDEX} w_m, const ${INDEX} w_q, const ${INDEX} w_end,
             const int items, const int items_per_part, const int blocks_of_rows, const int rows_per_block,
-            const int pitch, const int slab_rows, const int chunk, const int sums_pitch, const int sums_item,
+            const int pitch, const int slab_rows, const int chunk, const int panels, const int sums_pitch, const int sums_panel, const int sums_item,
             const int base_y, const int base_x, const int flat, const int all_blocks)
 {
     const int block = get_global_id(0) % all_blocks, part = get_global_id(0) / all_blocks;
-    const int g = block / m_blocks, m0 = (block % m_blocks) * ${M};
+    const int g = block / m_blocks, m_first = (block % m_blocks) * panels * ${M};
+    const int m_last = m_first + panels * ${M} < m_count ? m_first + panels * ${M} : m_count;
+    const int panel = chunk * ${RS * NK};
     const int plane = slab_rows * pitch;
     const int last = (part + 1) * items_per_part < items ? (part + 1) * items_per_part : items;
-    const __global ${WT} *w_block = weight + w_offset + g * w_g + m0 * w_m;
-    const ${INDEX} w_left = w_end - (w_offset + g * w_g + m0 * w_m);
 % if not DIRECT:
     const int column0 = base_x > 0 ? base_x : 0;
     const int column1 = in_columns < base_x + pitch ? in_columns : base_x + pitch;
     for (int i = 0; i < chunk * slab_rows; i++)
         for (int j = 0; j < pitch; j++) slab[i * pitch + j] = 0;
 % endif
-    __local ${T} *turned = (__local ${T} *)(pack + chunk * ${RS * NK});
+    __local ${T} *turned = (__local ${T} *)(pack + panels * panel);
 
     for (int q0 = 0; q0 < q_count; q0 += chunk) {
         const int count = q_count - q0 < chunk ? q_count - q0 : chunk;
-        // ---- weights of this chunk: [q][tap][m]
+        // ---- weights of this chunk: [panel][q][tap][m]
+        for (int m0 = m_first; m0 < m_last; m0 += ${M}) {
+        const __global ${WT} *w_block = weight + w_offset + g * w_g + m0 * w_m;
+        const ${INDEX} w_left = w_end - (w_offset + g * w_g + m0 * w_m);
+        __local ${TW} *packed = pack + (m0 - m_first) / ${M} * panel;
 % if UNIT:
         for (int q = 0; q < count; q++) {
             const __global ${WT} *from = w_block + (q0 + q) * w_q;
             if (m0 + ${M} <= m_count) {
 % for k in range(NK):
-                pack[q * ${NK} + ${k}] = ${wload}${W}(from + ${k * W});
+                packed[q * ${NK} + ${k}] = ${wload}${W}(from + ${k * W});
 % endfor
             } else {
-                __local ${T} *to = (__local ${T} *)(pack + q * ${NK});
+                __local ${T} *to = (__local ${T} *)(packed + q * ${NK});
                 for (int m = 0; m < ${M}; m++) to[m] = m0 + m < m_count ? ${wload}1(from + m) : 0;
             }
         }
@@ -72,7 +76,7 @@ length = f"count * {RS}" if RUN else str(RS)
             for (int k = 0; k < ${NK}; k++) {
                 const ${INDEX} from = (q0 + run) * w_q + k * ${W} * w_m;
                 const int rows = m_count - m0 - k * ${W};
-                __local ${TW} *to = pack + run * ${RS * NK} + k;
+                __local ${TW} *to = packed + run * ${RS * NK} + k;
                 for (int e = 0; e < ${length}; e += ${W}) {
                     const int left = ${length} - e < ${W} ? ${length} - e : ${W};
                     if (rows >= ${W} && from + ${W - 1} * w_m + e + ${W} <= w_left) {
@@ -88,6 +92,7 @@ length = f"count * {RS}" if RUN else str(RS)
             }
         }
 % endif
+        }
         for (int item = part * items_per_part; item < last; item++) {
             const int n = item / blocks_of_rows, y0 = (item % blocks_of_rows) * rows_per_block;
             const int rows = out_rows - y0 < rows_per_block ? out_rows - y0 : rows_per_block;
@@ -118,13 +123,16 @@ length = f"count * {RS}" if RUN else str(RS)
                     }
             const __local ${T} *origin = slab;
 % endif
+            for (int m0 = m_first; m0 < m_last; m0 += ${M}) {
+            const __local ${TW} *packed = pack + (m0 - m_first) / ${M} * panel;
+            __local ${TW} *sum_panel = sum_item + (m0 - m_first) / ${M} * sums_panel;
             // ---- tiles
 % for by, bx, tap_rows, tap_columns in phases:
             {
                 const int phase_rows = (rows - ${by} + ${SOY - 1}) / ${SOY}, phase_columns = (out_columns - ${bx} + ${SOX - 1}) / ${SOX};
                 for (int ty = 0; ty < phase_rows; ty += ${TY})
                     for (int tx = 0; tx < phase_columns; tx += ${TX}) {
-                        __local ${TW} *to = sum_item + ((ty * ${SOY} + ${by}) * sums_pitch + tx * ${SOX} + ${bx}) * ${NK};
+                        __local ${TW} *to = sum_panel + ((ty * ${SOY} + ${by}) * sums_pitch + tx * ${SOX} + ${bx}) * ${NK};
                         ${TW} ${", ".join(f"c{i}_{j}_{k}" for i in range(TY) for j in range(TX) for k in range(NK))};
                         if (q0 == 0) {
                             ${" = ".join(f"c{i}_{j}_{k}" for i in range(TY) for j in range(TX) for k in range(NK))} = 0;
@@ -145,7 +153,7 @@ roll_columns = ns * TX * TY * NK * len(phases) > 512
 roll_rows = roll_columns or RS * TX * TY * NK > 520
 %>
                         const ${"__global" if DIRECT else "__local"} ${T} *p = origin + ty * ${SIY} * pitch + tx * ${SIX};
-                        const __local ${TW} *w = pack;
+                        const __local ${TW} *w = packed;
                         for (int q = 0; q < count; q++) {
 % if roll_rows:
                             for (int r = 0; r < ${nr}; r++) {
@@ -210,7 +218,7 @@ u = f"{s0} + s * {ds}" if roll_columns else str(s0 + s * ds)
                 for (int row = 0; row < store_rows; row++) {
                     const int y = y0 + row;
                     for (int x0 = 0; x0 < store_columns; x0 += ${W}) {
-                        const __local ${TW} *from = sum_item + (row * sums_pitch + x0) * ${NK} + k;
+                        const __local ${TW} *from = sum_panel + (row * sums_pitch + x0) * ${NK} + k;
                         transpose${W}((const __local ${T} *)from, ${NK * W}, (__local ${TW} *)turned, 1);
                         for (int i = 0; i < channels; i++) {
                             const int c = g * m_count + m0 + k * ${W} + i;
@@ -234,6 +242,7 @@ u = f"{s0} + s * {ds}" if roll_columns else str(s0 + s * ds)
                         }
                     }
                 }
+            }
             }
         }
     }

@@ -29,7 +29,7 @@ class _Geometry:
     slab_rows: int
     pitch: int
     sums_pitch: int
-    sums_item: int  # vectors
+    sums_panel: int  # vectors
     items: int
     items_per_part: int
     local: tuple[int, int, int]  # bytes of slab, packed weights and sums
@@ -42,17 +42,17 @@ def _geometry(p: Problem, c: ConvConfig, size: int) -> _Geometry:
     slab_rows = (rows - 1) * p.y.in_step + p.y.reach + 1
     pitch = (columns - 1) * p.x.in_step + p.x.reach + 1
     sums_pitch = columns * p.x.out_step
-    sums_item = rows * p.y.out_step * sums_pitch * c.vectors
+    sums_panel = rows * p.y.out_step * sums_pitch * c.vectors
     items = n * ceil_div(h, c.rows)
     per_part = ceil_div(items, c.parts)
-    held = per_part if c.chunk < p.q_count else 1
+    held = per_part * c.panels if c.chunk < p.q_count else 1
     vector = c.width * size
     local = (
         0 if c.direct else (c.chunk * slab_rows * pitch + c.width) * size,
-        (c.chunk * prod(p.taps) + c.width) * c.vectors * vector,
-        (held * sums_item + c.width * c.vectors) * vector,
+        (c.panels * c.chunk * prod(p.taps) + c.width) * c.vectors * vector,
+        (held * sums_panel + c.width * c.vectors) * vector,
     )
-    return _Geometry(rows, columns, slab_rows, pitch, sums_pitch, sums_item, items, per_part, local)
+    return _Geometry(rows, columns, slab_rows, pitch, sums_pitch, sums_panel, items, per_part, local)
 
 
 def register_tile(width: int, target: Target) -> int:
@@ -65,10 +65,8 @@ def choose_channels(p: Problem, target: Target) -> ConvConfig | None:
     """The channels form for a problem, or None if local memory is too small for it.
 
     Two vectors of output channels where there are that many. The tile of pixels is the one that wastes fewest
-    cycles at the edges and on loads (a core multiplies two vectors and loads two per cycle); items have about 256
-    pixels; the chunk is what fits;
-    parts give eight work-groups per core if each keeps 256 pixels over which to amortise packing
-    the weights.
+    cycles at the edges and on loads (a core multiplies two vectors and loads two per cycle); rows per item, panels that
+    share a slab, parts and the chunk are those of the least `_cycles`.
     """
     size = 8 if p.given.dtype.register == "double" else 4
     width = max(2, min(16, target.vector_width * 4 // size))
@@ -76,30 +74,69 @@ def choose_channels(p: Problem, target: Target) -> ConvConfig | None:
     vectors = 2 if p.m_count > width else 1
     columns = ceil_div(w, p.x.out_step)
     space = min(target.local_memory - 512, SPACE)
-    rows_options = [h] + [r for r in (64, 32, 16, 8, 4, 2, 1) if r < h and r % p.y.out_step == 0] + [p.y.out_step]
-    wanted = [r for r in rows_options if r * w <= 320] or [min(rows_options)]
-    blocks = p.groups * ceil_div(p.m_count, vectors * width)
-    for rows in wanted:
-        rows = min(rows, h)
-        phase_rows = ceil_div(rows, p.y.out_step)
-        tile_y, tile_x = _best_tile(phase_rows, columns, vectors, register_tile(width, target))
-        first = ConvConfig("channels", width, vectors, tile_y, tile_x, rows)
+    step = p.y.out_step
+    rows_options = {min(h, round_up(r, step)) for r in (h, 64, 32, 16, 8, 4, 2, 1)}
+    wanted = [r for r in rows_options if r * w <= 512] or [min(rows_options)]
+    blocks = ceil_div(p.m_count, vectors * width)
+    best, least = None, 1e30
+    for rows in sorted(wanted, reverse=True):
+        tile_y, tile_x = _best_tile(ceil_div(rows, step), columns, vectors, register_tile(width, target))
         items = n * ceil_div(h, rows)
-        parts = min(items, max(1, ceil_div(8 * target.compute_units, blocks)))
-        most = max(target.compute_units * 2 // blocks, n * h * w // 256, 1)
-        parts = max(1, min(parts, most))
-        direct = _may_be_direct(p, first)
-        chunk = p.q_count
-        while chunk:
-            config = replace(first, chunk=chunk, parts=parts, direct=direct)
-            geometry = _geometry(p, config, size)
-            if sum(geometry.local) <= space:
-                return config
-            if chunk < p.q_count and geometry.local[2] * 2 > space and parts < items:
-                parts = min(items, parts * 2)
+        for panels in sorted({ceil_div(blocks, k) for k in (1, 2, 4, 8, 16, blocks)}):
+            if panels > 8:
                 continue
-            chunk = chunk // 2 if chunk > 1 else 0
+            for parts in sorted({min(items, k) for k in (1, 2, 4, 8, 16, 32, 64, items)}):
+                first = ConvConfig("channels", width, vectors, tile_y, tile_x, rows, parts=parts, panels=panels)
+                first = replace(first, direct=panels == 1 and p.q_count <= 32 and _may_be_direct(p, first))
+                config = _with_chunk(p, first, size, space)
+                if config is None:
+                    continue
+                cycles = _cycles(p, config, size, target)
+                if cycles < least:
+                    best, least = config, cycles
+    return best
+
+
+def _with_chunk(p: Problem, c: ConvConfig, size: int, space: int) -> ConvConfig | None:
+    """`c` with all reduction channels at once or, where local memory is too small for that, as many as fit."""
+    chunk = p.q_count
+    while chunk:
+        config = replace(c, chunk=chunk)
+        if sum(_geometry(p, config, size).local) <= space:
+            return config
+        chunk = ceil_div(chunk, 2) if chunk > 1 else 0
     return None
+
+
+def _cycles(p: Problem, c: ConvConfig, size: int, target: Target) -> float:
+    """An estimate of the time a channels config takes, in cycles: multiply-adds, filling the slab, packing weights,
+    keeping sums between chunks and storing them, and cores that wait for the last work-group.
+    """
+    g = _geometry(p, c, size)
+    n, _, h, w = p.out_shape
+    taps = prod(p.taps)
+    tiles = ceil_div(g.phase_rows, c.tile_y) * ceil_div(g.phase_columns, c.tile_x)
+    pixels = c.tile_y * c.tile_x
+    chunks = ceil_div(p.q_count, c.chunk)
+    products = max(pixels * c.vectors / 2, 4.0) * 1.2
+    tile = tiles * (
+        p.q_count * taps * products + p.y.out_step * p.x.out_step * chunks * (10 + pixels * c.vectors * 1.5)
+    )
+    slab = 0.0 if c.direct else p.q_count * g.slab_rows * (5 + 2.5 * ceil_div(g.pitch, c.width))
+    blocks = ceil_div(p.m_count, c.vectors * c.width)
+    stored = c.rows * w * c.vectors * (8 if p.m_count >= c.vectors * c.width else 4)
+    panels = min(c.panels, blocks)
+    group = g.items_per_part * (slab + panels * (tile + stored))
+    group += panels * c.vectors * c.width * p.q_count * taps * 0.75 + 3000
+    groups = p.groups * ceil_div(blocks, c.panels) * ceil_div(g.items, g.items_per_part)
+    even = groups * group * (blocks / panels / ceil_div(blocks, panels)) / target.compute_units
+    return (
+        max(
+            even,
+            ceil_div(groups, target.compute_units) * group * min(1.0, 2.0 / ceil_div(groups, target.compute_units)),
+        )
+        + group / 2
+    )
 
 
 def _best_tile(rows: int, columns: int, vectors: int, registers: int) -> Pair:
@@ -159,7 +196,7 @@ def _lower_channels(p: Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
         store=finish.stores((c.width, 4, 1)),
         epilogue_parameters=finish.text(),
     )
-    blocks = ceil_div(p.m_count, c.vectors * c.width)
+    blocks = ceil_div(p.m_count, c.panels * c.vectors * c.width)
     given, weight = p.given, p.weight
     flat = finish.flat() and g.sums_pitch == w
     numbers = [
@@ -186,8 +223,10 @@ def _lower_channels(p: Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
         ("int", given.stride[2] if c.direct else g.pitch),
         ("int", g.slab_rows),
         ("int", c.chunk),
+        ("int", c.panels),
         ("int", g.sums_pitch),
-        ("int", g.sums_item if c.chunk < p.q_count else 0),
+        ("int", g.sums_panel if c.chunk < p.q_count else 0),
+        ("int", g.sums_panel * c.panels if c.chunk < p.q_count else 0),
         ("int", p.y.base),
         ("int", p.x.base),
         ("int", int(flat)),

@@ -24,6 +24,7 @@ class ConvConfig:
             pixels and output channels (pixels, planes).
         rows: output rows per item.
         images: images per item (planes).
+        panels: register tiles' worth of output channels per work-group, which share the input in local memory (channels).
         chunk: channels of the reduction held in local memory at once.
         parts: pieces into which the items are split, each a work-group per block of channels.
         direct: read the input from global memory instead of a padded copy.
@@ -39,6 +40,7 @@ class ConvConfig:
     parts: int = 1
     direct: bool = False
     images: int = 1
+    panels: int = 1
 
 
 @dataclass(frozen=True)
