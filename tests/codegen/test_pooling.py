@@ -115,7 +115,7 @@ def test_window_of_minus_infinity_gives_its_first_position(raw, kind):
 def test_max_pool_backward(raw, kind, case, dtype):
     skip_without_double(raw, dtype)
     size, *attrs = case
-    values, positions = pooling.max_pool2d_reference(arrays(size, dtype), *attrs)
+    values, positions = pooling.max_pool_reference(arrays(size, dtype), *attrs)
     g = arrays(values.shape, dtype, 1)
     for transposed in (False, True):
         check(
@@ -132,7 +132,7 @@ def test_max_pool_backward(raw, kind, case, dtype):
 def test_max_pool_backward_of_few_large_planes(raw, kind):
     x = arrays((1, 1, 200, 201), dtypes.float32)
     attrs = ((3, 3), (2, 2), (1, 1), (1, 1), False)
-    values, positions = pooling.max_pool2d_reference(x, *attrs)
+    values, positions = pooling.max_pool_reference(x, *attrs)
     g = arrays(values.shape, dtypes.float32, 1)
     check(
         pooling.MAX_POOL2D_BACKWARD, [g, positions], (x.shape[-2:], *attrs), raw, kind, [dtypes.float32, dtypes.int64]
@@ -161,7 +161,7 @@ def test_avg_pool_and_backward(raw, kind, case, count):
     attrs = (kernel, stride, padding, ceil_mode, *count)
     for transposed in (False, True):
         check(pooling.AVG_POOL2D, [x], attrs, raw, kind, [dtypes.float32], transposed, exact=False)
-    g = arrays(pooling.avg_pool2d_reference(x, *attrs).shape, dtypes.float32, 1)
+    g = arrays(pooling.avg_pool_reference(x, *attrs).shape, dtypes.float32, 1)
     check(pooling.AVG_POOL2D_BACKWARD, [g], (size[-2:], *attrs), raw, kind, [dtypes.float32], exact=False)
 
 
@@ -187,7 +187,7 @@ def test_adaptive(raw, kind, size, out):
     for transposed in (False, True):
         check(pooling.ADAPTIVE_AVG_POOL2D, [x], (out,), raw, kind, [dtypes.float32], transposed, exact=False)
         check(pooling.ADAPTIVE_MAX_POOL2D, [x], (out,), raw, kind, [dtypes.float32], transposed)
-    values, positions = pooling.adaptive_max_pool2d_reference(x, out)
+    values, positions = pooling.adaptive_max_pool_reference(x, out)
     g = arrays(values.shape, dtypes.float32, 1)
     check(pooling.ADAPTIVE_AVG_POOL2D_BACKWARD, [g], (size[-2:], out), raw, kind, [dtypes.float32], exact=False)
     check(
