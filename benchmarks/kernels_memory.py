@@ -20,7 +20,7 @@ import numpy as np
 import cltorch
 from cltorch.engine.replay import flush
 
-from .timing import interleave
+from .timing import interleave_calls
 
 Case = Callable[[Any], Callable[[], Any]]  # makes the operation for a module
 
@@ -202,7 +202,9 @@ def main() -> int:
         for name, make in CASES.items():
             if not re.search(given.only, name):
                 continue
-            found = interleave({"cltorch": side(cltorch, make), "torch": side(torch, make)}, given.seconds, rounds=9)
+            found = interleave_calls(
+                {"cltorch": side(cltorch, make), "torch": side(torch, make)}, given.seconds, rounds=9
+            )
             ours, theirs = found["cltorch"], found["torch"]
             print(
                 f"{name:34} {ours.median * 1e6:9.1f} us  torch {theirs.median * 1e6:9.1f} us  "

@@ -7,6 +7,7 @@
 //
 // Fits (relative error of the exact approximation; rounding adds 1e-7 .. 3e-7):
 //   exp, expm1   1 + r + r^2 P4(r), |r| <= ln2 / 2             4e-9, 2e-8
+//   exp_down     1 + r + r^2 P3(r)                             1e-7
 //   log          f - f^2/2 + f^3 P8(f), 1 + f in [sqrt 1/2, sqrt 2]  7e-10
 //   pow          atanh(s) = s + s^3 P3(s^2), s <= 0.1716, between sums of two floats  4e-10
 //   sin, cos     r + r^3 P2(r^2), 1 - r^2/2 + r^4 P2(r^2), |r| <= pi / 4   4e-9
@@ -46,6 +47,7 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
 
 #define MATH_BUILTINS(T)                                                                                               \
   MATH_BUILTIN1(T, m_exp, exp)                                                                                         \
+  MATH_BUILTIN1(T, m_exp_down, exp)                                                                                    \
   MATH_BUILTIN1(T, m_exp2, exp2)                                                                                       \
   MATH_BUILTIN1(T, m_expm1, expm1)                                                                                     \
   MATH_BUILTIN1(T, m_log, log)                                                                                         \
@@ -81,6 +83,19 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
     F n = shifted - 12582912.0f;                                                                                       \
     F r = (c - n * 6.93359375e-01f) - n * -2.12194440e-04f;                                                            \
     return math_scale((math_exp_rest(r) * r + 1.0f) * r + 1.0f, AS_I(shifted));                                        \
+  }                                                                                                                    \
+  /* exp(x) for x <= 0 where only the sum with other such terms, one of them 1, matters: below 2^-126 it may be 0 */    \
+  INLINE F m_exp_down(F x) {                                                                                           \
+    F c = MATH_SELECT(F, x < -88.0f, -88.0f, x);                                                                       \
+    F shifted = c * 1.44269504e+00f + 12582912.0f;                                                                     \
+    F n = shifted - 12582912.0f;                                                                                       \
+    F r = (c - n * 6.93359375e-01f) - n * -2.12194440e-04f;                                                            \
+    F s = AS_F((AS_I(shifted) << 23) + 0x3f800000);                                                                    \
+    F p = r * 8.312500e-03f + 4.189033e-02f;                                                                           \
+    p = p * r + 1.6667115e-01f;                                                                                        \
+    p = p * r + 4.999923e-01f;                                                                                         \
+    p = p * r + 1.0f;                                                                                                  \
+    return p * (r * s) + s;                                                                                            \
   }                                                                                                                    \
   INLINE F m_exp2(F x) {                                                                                               \
     F c = MATH_SELECT(F, x > 129.0f, 129.0f, x);                                                                       \

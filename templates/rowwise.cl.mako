@@ -7,7 +7,10 @@ loaded again in each pass (a row is still in cache), or kept in local memory (`s
 Vector axis. `horizontal`: lanes run along a reduced dim, U vectors with accumulators of their own; lanes are combined at the end of
 a pass. Otherwise vertical: lanes are rows (U vectors of rows side by side), each lane reduces serially.
 
-Float sums: plain sums over blocks of bounded length, compensated (Kahan) sums of blocks.
+What is left over at the end of a row: one more vector that ends with the row (`overlap`), sums leaving out the lanes that were there
+before; element by element where an input is written in place.
+
+Float sums: plain sums over blocks of bounded length, compensated (Kahan) sums of blocks; rows of one block (`short`) are summed plainly.
 
 CPU class: a work-group is one work-item and takes `per` units. A unit is a row, or U * W rows side by side, or (splits > 1) a part
 of a row whose raw sums go to scratch memory for a second launch. GPU class: horizontal, a work-group per row with a tree in
@@ -43,34 +46,41 @@ def lines(block, indent):
             }
           }
           ${lines(p.flush, "          ")}
-% elif horizontal:
+% else:
+% if short:
+          {
+            const ${I} block = 0;
+            const ${I} block_end = part_end_inner;
+% else:
           for (${I} block = part_begin_inner; block < part_end_inner; block += ${block_length}) {
             const ${I} block_end = part_end_inner - block < ${block_length} ? part_end_inner : block + ${block_length};
+% endif
             ${lines(p.reset, "            ")}
+% if horizontal:
             ${I} j = block;
-            for (; j + ${U * W} <= block_end; j += ${U * W}) {
+            for (; j + ${len(p.bodies) * W} <= block_end; j += ${len(p.bodies) * W}) {
 % for body in p.bodies:
               {
                 ${lines(body, "                ")}
               }
 % endfor
             }
-% if U > 1:
+% if len(p.bodies) > 1:
             for (; j + ${W} <= block_end; j += ${W}) {
               ${lines(p.bodies[0], "              ")}
             }
 % endif
-% if W > 1:
+% if W > 1 and overlap:
+            if (j < block_end) {
+              const ${I} k = block_end - ${W};
+              ${lines(p.tail, "              ")}
+            }
+% elif W > 1:
             for (${I} k = j; k < block_end; ++k) {
               ${lines(p.tail, "              ")}
             }
 % endif
-            ${lines(p.flush, "            ")}
-          }
 % else:
-          for (${I} block = part_begin_inner; block < part_end_inner; block += ${block_length}) {
-            const ${I} block_end = part_end_inner - block < ${block_length} ? part_end_inner : block + ${block_length};
-            ${lines(p.reset, "            ")}
             for (${I} r${inner} = block; r${inner} < block_end; ++r${inner}) {
               ${lines(p.steps, "              ")}
 % for body in p.bodies:
@@ -79,6 +89,7 @@ def lines(block, indent):
               }
 % endfor
             }
+% endif
             ${lines(p.flush, "            ")}
           }
 % endif

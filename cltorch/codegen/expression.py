@@ -52,6 +52,16 @@ def register_type(dtype: DType, width: int) -> str:
     return vector_type(dtype.register, width)
 
 
+def lane_bytes(dtype: DType) -> int:
+    """Bytes of one lane of a register of `dtype`."""
+    return _LANE[dtype.register]
+
+
+def mask_type(lane: int, width: int) -> str:
+    """The C type of a comparison of lanes of `lane` bytes."""
+    return vector_type(_MASK[lane], width)
+
+
 def literal(text: str, dtype: DType, width: int) -> str:
     """`$text$` as a C constant of the register type: a number, inf, -inf, nan, pi, e, min, max, or a name kernels
     define."""

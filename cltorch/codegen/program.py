@@ -37,8 +37,8 @@ class Instr:
 class Reduce:
     """value = reduction of value `arg` over the reduced dims of a RowProgram, one per row.
 
-    `kind`: 'sum', 'prod', 'max', 'min' (NaN wins), 'argmax', 'argmin' (int64: first C-order position within the row;
-        NaN wins).
+    `kind`: 'sum', 'prod', 'max', 'min' (NaN wins), 'peak' (the maximum of what is not NaN, in one instruction; -inf if
+        all are), 'argmax', 'argmin' (int64: first C-order position within the row; NaN wins).
     """
 
     kind: str

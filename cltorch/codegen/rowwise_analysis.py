@@ -223,17 +223,20 @@ def lane_units(walk: Walk, width: int, copies: int) -> int:
 
 
 def shape_of_code(analysis: Analysis, walk: Walk, target: Target) -> tuple[int, int]:
-    """Lanes and copies."""
+    """Lanes and, side by side with accumulators of their own, copies."""
     if target.kind == "gpu" and not walk.horizontal:
         return 1, 1
     real = [o for o in walk.operands if o.role != INDEX]
     lanes = walk.shape[walk.lane_dim]
     most = widest(real, target)
-    width = (
-        width_for(lanes, most) if walk.horizontal else max(w for w in (16, 8, 4, 2, 1) if w <= min(most, max(lanes, 1)))
-    )
+    if walk.horizontal and not overlaps(analysis, walk, target):
+        width = width_for(lanes, most)
+    else:
+        width = max(w for w in (16, 8, 4, 2, 1) if w <= min(most, max(lanes, 1)))
     if target.kind == "gpu":
         return width, 1
+    if walk.horizontal:  # at most: each pass takes as many as it can use
+        return width, max(c for c in (4, 2, 1) if c == 1 or c * width <= lanes)
     cost = sum(1 for v in analysis.needed if v >= analysis.first and analysis.full[v])
     reduces = sum(
         1
@@ -241,9 +244,19 @@ def shape_of_code(analysis: Analysis, walk: Walk, target: Target) -> tuple[int, 
         if v >= analysis.first and isinstance(analysis.program.instrs[v - analysis.first], Reduce)
     )
     copies = 4 if cost <= 2 and reduces <= 2 else 2 if cost <= 12 else 1
-    while copies > 1 and (lanes < copies * width or (not walk.horizontal and walk.operands and aliased(analysis))):
+    while copies > 1 and (lanes < copies * width or (walk.operands and aliased(analysis))):
         copies //= 2
     return width, copies
+
+
+def overlaps(analysis: Analysis, walk: Walk, target: Target) -> bool:
+    """Whether what is left over at the end of a row is one more vector, some of whose lanes have been there before."""
+    return target.kind == "cpu" and walk.horizontal and not aliased(analysis)
+
+
+def short_rows(walk: Walk, width: int, block: int) -> bool:
+    """Whether all of a row is one block of `block` vectors, so that a plain sum is as good as a compensated one."""
+    return len(walk.reduced) == 1 and walk.reduced[0] <= block * (width if walk.horizontal else 1)
 
 
 def aliased(analysis: Analysis) -> bool:

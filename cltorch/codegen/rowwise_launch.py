@@ -13,20 +13,21 @@ from .expression import chosen_includes, needed_values, scalar_ctype
 from .operands import INDEX, INPUT, STORE, bytes_moved, index_ctype, kind_of, streams, widest
 from .pointwise import group_count
 from .program import Instr
-from .rowwise_analysis import Analysis, Walk, aliased, is_full, lane_units, shape_of_code
+from .rowwise_analysis import Analysis, Walk, aliased, is_full, lane_units, overlaps, shape_of_code, short_rows
 from .rowwise_unit import Form, UnitCode, partial_dtypes
 from .source import Argument, Input, KernelSource, Launch, Output, Scalar, Scratch, Value, render
 
 BLOCK_VECTORS = 256  # vectors summed plainly before the compensated sum takes them over
 _STAGE_BYTES = 32768
 _STAGE_COST = 10  # flops per element above which a value is kept rather than computed again
+_PREFETCH_BYTES = 1 << 18  # of a row, all operands together: this and the next stay in a core's cache
 _GPU_GROUPS_PER_UNIT = 16
 
 
 def unit_steps(analysis: Analysis, walk: Walk, target: Target, parts: int = 1) -> int:
     """Loop iterations that a unit needs at most."""
-    width, copies = shape_of_code(analysis, walk, target)
-    lanes = width * copies if walk.horizontal else 1
+    width, _ = shape_of_code(analysis, walk, target)
+    lanes = width if walk.horizontal else 1
     return analysis.passes * (prod(walk.reduced) // (parts * lanes) + 2 * width * prod(walk.reduced[:-1]) + 2)
 
 
@@ -82,9 +83,10 @@ def _staged(analysis: Analysis, walk: Walk, target: Target) -> tuple[dict[int, i
 
 def _prefetch_pays(analysis: Analysis, walk: Walk, target: Target) -> bool:
     """True where the next row would come from memory while this one is computed from the cache."""
-    if not (streams(target) and walk.horizontal and walk.kept and analysis.passes >= 2):
+    if not (streams(target) and walk.horizontal and walk.kept and walk.kept[-1] > 1 and analysis.passes >= 2):
         return False
-    return any(o.stream for o in walk.operands) and walk.kept[-1] > 1
+    bytes_each = sum(o.dtype.itemsize for o in walk.operands if o.role != INDEX and is_full(analysis, o))
+    return bytes_each * prod(walk.reduced) <= _PREFETCH_BYTES
 
 
 def launch(analysis: Analysis, walk: Walk, target: Target, parts: int, split: tuple[int, int] | None) -> Launch:
@@ -107,6 +109,8 @@ def launch(analysis: Analysis, walk: Walk, target: Target, parts: int, split: tu
         stage_elements,
         split is not None,
         _prefetch_pays(analysis, walk, target),
+        not gpu and split is None and short_rows(walk, width, BLOCK_VECTORS),
+        overlaps(analysis, walk, target),
     )
     tail_version = not walk.horizontal and aliased(analysis) and not gpu
     codes = [UnitCode(form, width, copies)] + ([UnitCode(form, 1, 1)] if tail_version else [])
@@ -142,6 +146,8 @@ def launch(analysis: Analysis, walk: Walk, target: Target, parts: int, split: tu
         gpu=gpu,
         I=ctype,
         horizontal=walk.horizontal,
+        short=form.short,
+        overlap=form.overlap,
         versions=versions,
         outer=range(len(walk.reduced) - 1),
         inner=len(walk.reduced) - 1,
@@ -210,7 +216,7 @@ def _local_arrays(form: Form, code: UnitCode) -> list[str]:
     if form.gpu and form.walk.horizontal:
         for level in range(1, form.analysis.passes + 1):
             for v in form.analysis.reduces(level):
-                r = code._reduction(v, 1, 1, "", 0)
+                r = code._reduction(v, 1, 1, "")
                 if r.arg:
                     kind = r.key_dtype(code._source(v)).register
                     out += [f"__local {kind} shared_{v}_{i}[{form.local_size}];" for i in range(2)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..dtypes import FLOAT, DType, bfloat16, float16, float32, float64, int32, int64
-from .expression import convert, literal, register_type, vector_type
+from .expression import convert, lane_bytes, literal, mask_type, register_type, vector_type
 from .program import Reduce
 from .rowwise_analysis import ARG
 
@@ -23,6 +23,8 @@ def _merge_text(kind: str, a: str, b: str) -> str:
         return f"{a} + {b}"
     if kind == "prod":
         return f"{a} * {b}"
+    if kind == "peak":
+        return f"({b} > {a}) ? {b} : {a}"
     compare = ">" if kind == "max" else "<"
     return f"({b} {compare} {a} || {b} != {b}) ? {b} : {a}"  # the chain through a is as short as can be
 
@@ -35,8 +37,8 @@ def _identity(kind: str, dtype: DType, width: int) -> str:
     if kind in ("sum", "prod"):
         return literal("0" if kind == "sum" else "1", dtype, width)
     if dtype.category == FLOAT:
-        return literal("-inf" if kind == "max" else "inf", dtype, width)
-    return literal("min" if kind == "max" else "max", dtype, width)
+        return literal("inf" if kind == "min" else "-inf", dtype, width)
+    return literal("max" if kind == "min" else "min", dtype, width)
 
 
 def _wrap(text: str, dtype: DType, width: int) -> str:
@@ -47,17 +49,25 @@ def _wrap(text: str, dtype: DType, width: int) -> str:
 class Reduction:
     """The C of one Reduce for accumulators of `width` lanes, named by `stem`.
 
-    Float sums have a plain accumulator per copy, reset per block, and a compensated total; argmax and argmin have a
-    key and a
-    position per copy; all others one accumulator per copy.
+    Float sums have a plain accumulator per copy, reset per block, and a compensated total, except in rows of one block
+    (`short`); argmax and argmin have a key and a position per copy; all others one accumulator per copy.
     """
 
-    def __init__(self, reduce: Reduce, number: int, width: int, copies: int, stem: str, long_positions: bool):
+    def __init__(
+        self,
+        reduce: Reduce,
+        number: int,
+        width: int,
+        copies: int,
+        stem: str,
+        long_positions: bool = False,
+        short: bool = False,
+    ):
         self.kind, self.width, self.copies, self.long_positions = reduce.kind, width, copies, long_positions
         self.stem = f"{stem}{number}"
         self.dtype = accumulator_dtype(reduce)
         self.type = register_type(self.dtype, width)
-        self.blocked = self.kind == "sum" and self.dtype.category == FLOAT
+        self.blocked = self.kind == "sum" and self.dtype.category == FLOAT and not short
         self.arg = self.kind in ARG
 
     def key_dtype(self, source: DType) -> DType:
@@ -89,12 +99,21 @@ class Reduction:
             return []
         return [f"{self.names(u)[0]} = {_identity('sum', self.dtype, self.width)};" for u in range(self.copies)]
 
-    def take(self, copy: int, text: str, source: DType, position: str) -> list[str]:
-        """Add the elements `text`, a register of dtype `source`."""
+    @property
+    def counts_twice(self) -> bool:
+        """Whether an element taken twice changes the result."""
+        return self.kind in ("sum", "prod")
+
+    def take(self, copy: int, text: str, source: DType, position: str, fresh: str = "") -> list[str]:
+        """Add the elements `text`, a register of dtype `source`; `fresh`: int{W} with -1 in the lanes that count."""
         if not self.arg:
             (name,) = self.names(copy)
             value = convert(text, source, self.dtype, self.width) if source.register != self.dtype.register else text
-            if self.kind in ("max", "min"):
+            if fresh and self.counts_twice:
+                lane = lane_bytes(self.dtype)
+                chosen = fresh if lane == 4 else f"CONVERT({mask_type(lane, self.width)}, {fresh})"
+                value = f"({chosen} ? {value} : {_identity(self.kind, self.dtype, self.width)})"
+            if self.kind in ("max", "min", "peak"):
                 fresh = f"{self.stem}_{copy}_x"
                 return [f"{self.type} {fresh} = {value};", f"{name} = {_merge_text(self.kind, name, fresh)};"]
             return [f"{name} = {_wrap(_merge_text(self.kind, name, value), self.dtype, self.width)};"]

@@ -13,7 +13,7 @@ from ..dtypes import DType, bool_, float32, int64
 from .expression import Block, convert, needed_values, register_type
 from .operands import INDEX, INPUT, STORE, Operand, index_ctype, kind_of
 from .program import Instr, Reduce
-from .rowwise_analysis import ARG, POSITION, Analysis, Walk
+from .rowwise_analysis import ARG, POSITION, Analysis, Walk, is_full
 from .rowwise_reduction import Reduction, accumulator_dtype, key_dtype_of
 
 
@@ -57,7 +57,9 @@ class Form:
     staged: dict[int, int]  # value -> pass that computes it
     stage_elements: int
     partials: bool  # write raw reductions to scratch instead of the program's stores
-    prefetch: bool = False  # fetch the next row while the second pass computes
+    prefetch: bool = False  # fetch the next row while the second pass computes, and this row's results before the last
+    short: bool = False  # a row is one block: no compensated sums
+    overlap: bool = False  # the end of a row is one more vector
 
     @property
     def inner(self) -> int:
@@ -150,34 +152,41 @@ class UnitCode:
         analysis = self.analysis
         reduces, stores, staged = self._wanted(level)
         out = _Pass()
-        vectors = {
-            v: self._reduction(v, self.width, self.copies if self.horizontal else 1, f"a{level}_", 0) for v in reduces
-        }
+        unrolled = self._copies_of(level) if self.horizontal else self.copies
+        vectors = {v: self._reduction(v, self.width, unrolled if self.horizontal else 1, f"a{level}_") for v in reduces}
         copies = [vectors] + [
-            {v: self._reduction(v, self.width, 1, f"a{level}_c{u}_", u) for v in reduces}
+            {v: self._reduction(v, self.width, 1, f"a{level}_c{u}_") for v in reduces}
             for u in range(1, self.copies)
             if not self.horizontal
         ]
-        tails = (
-            {v: self._reduction(v, 1, 1, f"b{level}_", 0) for v in reduces}
-            if self.horizontal and self.width > 1
-            else {}
-        )
+        scalar_tail = self.horizontal and self.width > 1 and not self.form.overlap
+        tails = {v: self._reduction(v, 1, 1, f"b{level}_") for v in reduces} if scalar_tail else {}
         everything = [r for group in copies for r in group.items()] + list(tails.items())
         for v, r in everything:
             out.before += r.before(self._source(v))
             out.reset += r.reset()
             out.flush += r.flush()
         used: set[int] = set()
-        for u in range(self.copies):
+        for u in range(unrolled):
             group = vectors if self.horizontal else copies[u]
             at = (f"j + {u * self.width}" if u else "j") if self.horizontal else self._lane(u)
             body = self._elements(
                 level, u, self.width, at, group, u if self.horizontal else 0, reduces, stores, staged, used
             )
-            out.bodies.append(body)
-        if self.horizontal and self.width > 1:
+            out.bodies.append(body + self._prefetches(level, at, used))
+        if scalar_tail:
             out.tail = self._elements(level, 0, 1, "k", tails, 0, reduces, stores, staged, used, prefix="t")
+        elif self.horizontal and self.width > 1:
+            fresh = ""
+            if any(r.counts_twice for r in vectors.values()):
+                fresh = "fresh"
+                lanes = ", ".join(map(str, range(self.width)))
+                out.tail.append(
+                    f"const int{self.width} fresh = (int{self.width})({lanes}) >= (int{self.width})(j - k);"
+                )
+            out.tail += self._elements(
+                level, 0, self.width, "k", vectors, 0, reduces, stores, staged, used, prefix="t", fresh=fresh
+            )
         out.offsets, out.steps = self._offsets(used, bool(staged or self._reads_stage(level)))
         for u, group in enumerate(copies):
             for v, r in group.items():
@@ -203,10 +212,38 @@ class UnitCode:
                 row.bind(v, kept_as, name, declare=False, rounded=dtype.register != "float" or dtype is float32)
         return out
 
-    def _reduction(self, v: int, width: int, copies: int, stem: str, copy: int) -> Reduction:
+    def _copies_of(self, level: int) -> int:
+        """Vectors per turn of the loop of a pass: more where little is computed and one would wait for the last."""
+        reduces, stores, staged = self._wanted(level)
+        instrs: tuple[Any, ...] = self.analysis.program.instrs
+        first = self.analysis.first
+        targets = [instrs[v - first].arg for v in reduces] + [self.analysis.program.stores[i][0] for i in stores]
+        ready = {v for v, p in self.form.staged.items() if p < level}
+        needed = needed_values(instrs, first, targets + staged, self._known(ready))
+        cost = sum(instrs[v - first].cost for v in needed if v >= first and self.analysis.full[v] and v not in ready)
+        return min(self.copies, 4 if cost <= 4 and len(reduces) <= 2 else 2 if cost <= 24 else 1)
+
+    def _prefetches(self, level: int, at: str, used: set[int]) -> list[str]:
+        """While the second pass computes, the next row is fetched; in the pass before the last, lines to be stored."""
+        if not self.form.prefetch:
+            return []
+        out: list[str] = []
+        for k, o in enumerate(self.walk.operands):
+            if o.role == INDEX or not is_full(self.analysis, o) or self.kinds[o] != "unit":
+                continue
+            step = ""
+            if o.role == INPUT and level == 2 and o.strides[len(self.walk.kept) - 1]:
+                step = f" + {o.name}_k{len(self.walk.kept) - 1}"
+            elif o.role != STORE or o.stream or self.analysis.full_stores[o.number] != level + 1:
+                continue
+            used.add(k)
+            out.append(f"PREFETCH({o.pointer} + {o.name}_p + {at}{step});")
+        return out
+
+    def _reduction(self, v: int, width: int, copies: int, stem: str) -> Reduction:
         reduce = self.analysis.program.instrs[v - self.analysis.first]
         assert isinstance(reduce, Reduce)
-        return Reduction(reduce, v, width, copies, stem, self.form.ctype == "long")
+        return Reduction(reduce, v, width, copies, stem, self.form.ctype == "long", self.form.short)
 
     def _source(self, v: int) -> DType:
         reduce = self.analysis.program.instrs[v - self.analysis.first]
@@ -268,8 +305,9 @@ class UnitCode:
         staged: Sequence[int],
         used: set[int],
         prefix: str = "v",
+        fresh: str = "",
     ) -> list[str]:
-        """Load, compute, reduce and store `width` elements at lane position `at`."""
+        """Load, compute, reduce and store `width` elements at lane position `at`; `fresh`: see `Reduction.take`."""
         analysis = self.analysis
         program, first = analysis.program, analysis.first
         targets = [program.instrs[v - first].arg for v in reduces]  # type: ignore[union-attr]
@@ -288,10 +326,6 @@ class UnitCode:
                     used.add(self.walk.operands.index(o))
                     place = self._lane_place(o, f"{o.name}_p", at)
                     block.bind(v, o.dtype, o.read(*place, width))
-                    if self.form.prefetch and level == 2 and width > 1 and place[1] == "unit":
-                        block.statements.append(
-                            f"PREFETCH({o.pointer} + {place[0]} + {o.name}_k{len(self.walk.kept) - 1});"
-                        )
             else:
                 name = row.name(v)
                 splat = self.row_width != width
@@ -309,7 +343,7 @@ class UnitCode:
         where = position.read(*self._lane_place(position, "y_p", at), width) if position else ""
         for v in reduces:
             arg = program.instrs[v - first].arg  # type: ignore[union-attr]
-            lines += reductions[v].take(slot, block.name(arg), analysis.dtypes[arg], where)
+            lines += reductions[v].take(slot, block.name(arg), analysis.dtypes[arg], where, fresh)
         for i in stores:
             o = self._operand(STORE, i)
             used.add(self.walk.operands.index(o))

@@ -24,6 +24,7 @@ _REDUCTIONS: dict[str, Any] = {
     "sum": np.sum,
     "prod": np.prod,
     "max": np.max,
+    "peak": np.fmax.reduce,
     "min": np.min,
     "argmax": np.argmax,
     "argmin": np.argmin,

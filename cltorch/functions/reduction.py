@@ -13,9 +13,12 @@ from typing import Any
 
 from .. import dtypes, fast
 from ..autograd.modes import no_grad
+from ..direct import run
 from ..dispatch import cast
 from ..dtypes import DType
 from ..ops import reductions as records
+from ..ops.layers import SHIFTED_EXP
+from ..ops.pointwise import LOG, MUL, RECIPROCAL, SUB
 from ..shapes import broadcast, wrap_dim, wrap_dims
 from ..tensor import Tensor
 from .derive import check_tensor, with_out
@@ -517,7 +520,7 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     if _count(input, dims) == 0:
         return input.exp().sum(dims, keepdim).log()
     with no_grad():
-        high = reduce(records.AMAX, input, dims, True)
+        high = reduce(records.PEAK, input, dims, True)
         high = high.masked_fill(high.abs() == math.inf, 0.0)
         out = reduce(records.SUM, (input - high).exp(), dims, True).log() + high
     full = _kept(input.shape, dims)
@@ -551,12 +554,13 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     x, at = _softmax_operand("softmax", input, dim, dtype)
     if not x.dim():
         return softmax(x.reshape(1), 0).reshape(())
-    with no_grad():
-        if x.numel() == 0:
-            out = x.clone()
-        else:
-            e = (x - reduce(records.AMAX, x, (at,), True)).exp()
-            out = e / reduce(records.SUM, e, (at,), True)
+    if x.numel() == 0:
+        out = x.detach().clone()
+    else:
+        row = ((at,), True)
+        wide = cast(x.detach(), dtypes.float32) if x.dtype.itemsize < 4 else x
+        e = run(SHIFTED_EXP, (wide, run(records.PEAK, (wide,), row)))
+        out = cast(run(MUL, (e, run(RECIPROCAL, (run(records.SUM, (e,), row),)))), x.dtype)
     return give_backward("SoftmaxBackward0", (x,), out, lambda g, y: (g - (g * y).sum(at, True)) * y, keep_out=True)
 
 
@@ -569,12 +573,14 @@ def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     x, at = _softmax_operand("log_softmax", input, dim, dtype)
     if not x.dim():
         return log_softmax(x.reshape(1), 0).reshape(())
-    with no_grad():
-        if x.numel() == 0:
-            out = x.clone()
-        else:
-            shifted = x - reduce(records.AMAX, x, (at,), True)
-            out = shifted - reduce(records.SUM, shifted.exp(), (at,), True).log()
+    if x.numel() == 0:
+        out = x.detach().clone()
+    else:
+        row = ((at,), True)
+        wide = cast(x.detach(), dtypes.float32) if x.dtype.itemsize < 4 else x
+        top = run(records.PEAK, (wide,), row)
+        total = run(records.SUM, (run(SHIFTED_EXP, (wide, top)),), row)
+        out = cast(run(SUB, (run(SUB, (wide, top)), run(LOG, (total,)))), x.dtype)
     return give_backward("LogSoftmaxBackward0", (x,), out, lambda g, y: g - y.exp() * g.sum(at, True), keep_out=True)
 
 

@@ -34,17 +34,18 @@ def _part(name: str, arity: int, expr: str, reference: Any, names: tuple[str, ..
     )
 
 
-# ---- cross-entropy; class numbers are exact in the computing dtype
+# ---- softmax, cross-entropy; class numbers are exact in the computing dtype
 
 SHIFTED_EXP = _part(
     "_shifted_exp",
     2,
-    "m_exp({0} - {1})",
+    "m_exp_down({0} - {1})",
     lambda x, top: np.exp(x - top),
     ("input", "top"),
-    "exp(input - top).",
+    "exp(input - top), for input <= top; below 2^-126 it may be 0.",
     includes=MATH,
     cost=12,
+    domain=((-3, -1), (-1, 3)),
 )
 PICK = _part(
     "_pick",

@@ -84,6 +84,15 @@ SUM = _reduction("_sum", "sum", _reduced(np.sum), "Sum over dims.", _sum_grad)
 PROD = _reduction("_prod", "prod", _reduced(np.prod), "Product over dims.", _prod_grad, saves=(0,))
 AMAX = _reduction("_amax", "max", _reduced(np.max), "Maximum over dims; NaN wins.", _extremum_grad, saves=(0, "out"))
 AMIN = _reduction("_amin", "min", _reduced(np.min), "Minimum over dims; NaN wins.", _extremum_grad, saves=(0, "out"))
+PEAK = _reduction(
+    "_peak",
+    "peak",
+    _reduced(np.fmax.reduce),
+    "Maximum over dims of what is not NaN, for what is shifted by it: NaN stays in the elements themselves.",
+    why="part of softmax and its relatives, which have their own backward",
+    categories="f",
+    method=False,
+)
 ARGMAX = _reduction(
     "_argmax",
     "argmax",
