@@ -27,6 +27,13 @@ def _integer(name: str, default: int) -> int:
         raise ValueError(f"{name}: got {text!r}, wanted an integer") from None
 
 
+def _one_of(name: str, default: str, wanted: tuple[str, ...]) -> str:
+    text = os.environ.get(name, "") or default
+    if text not in wanted:
+        raise ValueError(f"{name}: got {text!r}, wanted one of {', '.join(wanted)}")
+    return text
+
+
 @dataclass
 class Settings:
     """One value per environment variable.
@@ -39,6 +46,8 @@ class Settings:
         cache_limit: `CLTORCH_CACHE_LIMIT_MB`: bound of the program cache on disk, in MiB.
         host_only: set in data-loader workers: nothing may touch OpenCL; tensors are computed on the host.
         memory_limit: `CLTORCH_MEMORY_LIMIT_MB`: bound of the memory pool of each device, in MiB; 0 asks the device.
+        winograd: `CLTORCH_WINOGRAD`: which of Winograd's forms 3x3 convolutions may take: `0` none, `2` or `4` that one
+            wherever it applies, `auto` the fastest; `CLTORCH_PRECISE=1` means `0`.
     """
 
     eager: bool
@@ -47,6 +56,7 @@ class Settings:
     precise: bool
     cache_limit: int
     memory_limit: int
+    winograd: str
     host_only: bool = False
 
 
@@ -57,4 +67,5 @@ settings = Settings(
     precise=_integer("CLTORCH_PRECISE", 0) != 0,
     cache_limit=_integer("CLTORCH_CACHE_LIMIT_MB", 512),
     memory_limit=_integer("CLTORCH_MEMORY_LIMIT_MB", 0),
+    winograd=_one_of("CLTORCH_WINOGRAD", "auto", ("auto", "0", "2", "4")),
 )

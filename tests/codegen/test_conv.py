@@ -11,6 +11,7 @@ import runner
 from cltorch.codegen import conv
 from cltorch.codegen.conv import ConvConfig, WeightConfig, lower_conv, lower_conv_input, lower_conv_weight
 from cltorch.codegen.program import Epilogue, Instr
+from cltorch.config import settings
 from cltorch.dtypes import DType, bfloat16, float16, float32, float64
 from cltorch.shapes import Layout, layout
 
@@ -355,8 +356,9 @@ def test_refused_shapes(x, w, attrs, text):
         conv.infer_conv((layout(float32, x), layout(float32, w)), attrs)
 
 
-def test_one_text_serves_shapes_of_one_form():
+def test_one_text_serves_shapes_of_one_form(monkeypatch):
     """Sizes are run-time values: batch size and image size do not change the kernel."""
+    monkeypatch.setattr(settings, "winograd", "0")
     target = runner.target(SWEEP)
     names = set()
     for n, size in ((2, 16), (8, 16), (4, 32)):

@@ -1,0 +1,418 @@
+"""Lowers 3x3 convolutions of stride 1 by Winograd's algorithm: forward and the gradient of the input, as one problem.
+
+Floor 1b, part of `conv`. F(m, 3) makes a square of m x m outputs from (m + 2) x (m + 2) inputs with (m + 2)^2 products
+per pair of channels instead of 9 m^2: 2.25 times fewer with m = 2, four times fewer with m = 4. Three launches, each a
+template with its own description: transformed taps, transformed images, and matrix products per frequency with the
+inverse transform and the epilogue. Where there are few tiles for the taps, the third does the work of the first.
+
+CPU class and float registers only: double stays direct, and so does everything on GPUs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ..config import settings
+from ..shapes import Layout
+from ..target import Target
+from .conv_finish import Finish, epilogue_layouts, index_type, loader
+from .conv_shapes import accepts, accepts_weight, ceil_div, require, round_up
+from .conv_winograd_transforms import INPUT, PRODUCTS, TAPS, twice
+from .program import Epilogue
+from .source import Argument, Input, KernelSource, Launch, Local, Lowered, Scratch, Value, render
+
+LAUNCH = 30_000  # cycles that a launch takes
+RUN = 16  # tiles of a row that are inversely transformed together
+
+
+@dataclass(frozen=True)
+class WinogradConfig:
+    """The parameters of a Winograd convolution.
+
+    Attributes:
+        outputs: m of F(m, 3): 2 or 4.
+        width: lanes of a vector.
+        vectors: vectors of output channels in a register tile.
+        tile: tiles of images in a register tile.
+        tiles: tiles of images in a block, whose products are held at once; a multiple of `tile`.
+        rows: rows of tiles that are transformed together.
+        chunk: channels of the reduction whose taps are transformed at once, by the kernel of the products; 0: all, by
+            a kernel of their own.
+        spilled: the products of a block are held in global memory, because local memory is too small.
+    """
+
+    outputs: int
+    width: int
+    vectors: int
+    tile: int
+    tiles: int
+    rows: int
+    chunk: int = 0
+    spilled: bool = False
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """A convolution seen from what is written (M channels) and what is read (Q channels)."""
+
+    op: str
+    given: Layout
+    weight: Layout
+    out_shape: tuple[int, ...]
+    m_count: int
+    q_count: int
+    w_m: int
+    w_q: int
+    base: tuple[int, int]
+    nbytes: float
+
+    @property
+    def flops(self) -> float:
+        """What the direct form would do, on the outputs of the forward direction."""
+        n, _, h, w = self.given.shape if self.op == "conv_input" else self.out_shape
+        return 18.0 * n * h * w * self.m_count * self.q_count
+
+
+def _problem(op: str, given: Layout, weight: Layout, epilogue: Epilogue, attrs: tuple) -> _Problem:
+    padding = attrs[1]
+    k, c, _, _ = weight.shape
+    w_k, w_c = weight.stride[:2]
+    nbytes = float(given.nbytes + weight.nbytes + sum(some.nbytes for some in epilogue_layouts(epilogue)))
+    if op == "conv":
+        return _Problem(op, given, weight, epilogue.shape, k, c, w_k, w_c, (-padding[0], -padding[1]), nbytes)
+    return _Problem(op, given, weight, epilogue.shape, c, k, w_c, w_k, (padding[0] - 2, padding[1] - 2), nbytes)
+
+
+def applies(weight: Layout, attrs: tuple) -> bool:
+    """True for 3x3 kernels with stride 1, no dilation and no groups, computed in float."""
+    stride, _, dilation, groups, _ = attrs
+    taps = tuple(weight.shape[2:])
+    return weight.dtype.register == "float" and (taps, stride, dilation, groups) == ((3, 3), (1, 1), (1, 1), 1)
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """What follows from a problem and a config."""
+
+    side: int
+    frequencies: int
+    tiles_y: int
+    tiles_x: int
+    all_tiles: int
+    m_blocks: int
+    q_blocks: int
+    taps_plane: int  # planes in vectors; one more than full, so that frequencies do not meet in the same cache sets
+    tiles_plane: int
+    products_plane: int
+    blocks: int
+
+
+def _sizes(shape: tuple[int, ...], q_count: int, c: WinogradConfig) -> _Sizes:
+    n, m_count, h, w = shape
+    tiles_y, tiles_x = ceil_div(h, c.outputs), ceil_div(w, c.outputs)
+    q_blocks = ceil_div(q_count, c.width)
+    return _Sizes(
+        c.outputs + 2,
+        (c.outputs + 2) ** 2,
+        tiles_y,
+        tiles_x,
+        n * tiles_y * tiles_x,
+        ceil_div(m_count, c.vectors * c.width),
+        q_blocks,
+        (c.chunk or q_count) * c.vectors + 1,
+        q_blocks * c.tiles + 1,
+        c.tiles * c.vectors + 1,
+        ceil_div(n * tiles_y * tiles_x, c.tiles),
+    )
+
+
+def _local(shape: tuple[int, ...], q_count: int, c: WinogradConfig) -> tuple[int, int, int, int]:
+    """Bytes of local memory of the third launch: packed taps, products, pixels, the transposed square."""
+    s, vector = _sizes(shape, q_count, c), 4 * c.width
+    pixels = c.outputs**2 * min(RUN, s.tiles_x, c.tiles) + c.width
+    pack = (9 * c.chunk + c.width) * c.vectors if c.chunk else 0
+    products = 0 if c.spilled else s.frequencies * s.products_plane
+    return pack * vector, products * vector, pixels * vector, c.width * vector
+
+
+@lru_cache(maxsize=4096)
+def configure(
+    outputs: int, shape: tuple[int, ...], q_count: int, chunked: bool, target: Target
+) -> tuple[WinogradConfig, float] | None:
+    """The parameters of F(outputs, 3) that gives `shape` from `q_count` channels, and the cycles that it takes.
+
+    Two vectors of output channels where there are that many. Of the blocks of tiles that fit into local memory
+    and of the register tiles, those with the fewest cycles, counting cores that have nothing left to do. None if local
+    memory is too small.
+
+    Cycles were measured on AVX-512 with one to 1024 tiles and 64 to 512 channels: products run at three quarters of
+    the peak, and each group fetches the taps, 2 for a vector; the transform of a tile of W channels costs 700 (300
+    with m = 2), because its results go through memory, the inverse 340 (100); that of W x 1 taps 650 (350) if its
+    results go through memory and 250 (140) if they stay in the cache, which repeats it for every block of tiles.
+    """
+    n, m_count, h, w = shape
+    width = min(16, target.vector_width)
+    vectors = 2 if m_count > width else 1
+    chunk = min(64, round_up(q_count, width)) if chunked else 0
+    tiles = n * ceil_div(h, outputs) * ceil_div(w, outputs)
+    m_blocks, q_blocks = ceil_div(m_count, vectors * width), ceil_div(q_count, width)
+    image, inverse, ahead, within = (700, 340, 650, 250) if outputs == 4 else (300, 100, 350, 140)
+    before = tiles * q_blocks * image + (0 if chunked else q_count * m_blocks * vectors * ahead + LAUNCH)
+    best: tuple[WinogradConfig, float] | None = None
+    for tile in (12, 10, 8, 6, 4):
+        if tile * vectors > (24 if width >= 16 else 12):
+            continue
+        for held in (16, 24, 32, 48, 64, 96):
+            blocks = ceil_div(tiles, held)
+            block = round_up(ceil_div(tiles, blocks), tile)
+            config = WinogradConfig(outputs, width, vectors, tile, block, 4, chunk)
+            if sum(_local(shape, q_count, config)) > target.local_memory - 1024:
+                continue
+            products = max(tile * vectors, tile + vectors, 8) / 2 + 0.5
+            group = (outputs + 2) ** 2 * q_count * (ceil_div(block, tile) * products * 1.3 + 2 * vectors)
+            group += block * vectors * inverse + (q_count * vectors * within if chunked else 0)
+            rounds = ceil_div(blocks * m_blocks, target.compute_units)
+            cost = before / target.compute_units + rounds * group + 2 * LAUNCH
+            if best is None or cost < best[1]:
+                best = config, cost
+    return best
+
+
+@lru_cache(maxsize=4096)
+def _choose(shape: tuple[int, ...], q_count: int, form: str, target: Target) -> WinogradConfig | None:
+    n, m_count, h, w = shape
+    width = min(16, target.vector_width)
+    direct = 9.0 * n * h * w * q_count * ceil_div(m_count, width) / 2 * 1.25 / target.compute_units + LAUNCH
+    found = [
+        configure(outputs, shape, q_count, chunked, target)
+        for outputs in (2, 4)
+        if form in ("auto", str(outputs))
+        for chunked in (False, True)
+    ]
+    options = [some for some in found if some]
+    if not options:
+        return None
+    config, cycles = min(options, key=lambda some: some[1])
+    return config if form != "auto" or cycles < 0.9 * direct else None
+
+
+def choose_winograd(
+    op: str,
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
+) -> WinogradConfig | None:
+    """The Winograd form for `op`, or None where a direct one is to be used.
+
+    Direct: whatever `applies` refuses, GPUs, devices that bound the length of loops, `CLTORCH_WINOGRAD=0`,
+    `CLTORCH_PRECISE=1`, and whatever is not at least a tenth faster by the estimates in `configure`: the direct form
+    runs at four fifths of the peak and is one launch.
+    """
+    form = "0" if settings.precise else settings.winograd
+    given, weight, shape = inputs[0], inputs[1], (epilogue or outputs[0]).shape
+    if form == "0" or target.kind != "cpu" or target.loop_limit or target.vector_width < 4 or 0 in shape:
+        return None
+    if not given.numel or not weight.numel or not applies(weight, attrs):
+        return None
+    return _choose(shape, given.shape[1], form, target)
+
+
+def _taps(p: _Problem, c: WinogradConfig, index: str) -> str:
+    """The text that packs and transforms taps."""
+    kind, flip = f"float{c.width}", p.op == "conv_input"
+
+    def load(i: int, j: int) -> str:
+        tap = 3 * i + j
+        return f"g[{(8 - tap if flip else tap) * c.vectors}]"
+
+    return render(
+        "conv_winograd_taps",
+        T="float",
+        W=c.width,
+        NK=c.vectors,
+        A=c.outputs + 2,
+        INDEX=index,
+        RUN=p.w_q == 9,
+        wload=loader(p.weight.dtype),
+        spread=twice(TAPS[c.outputs], (3, c.outputs + 2), load, kind, "u"),
+    )
+
+
+def _weight_numbers(p: _Problem, index: str) -> list[tuple[str, int]]:
+    return [(index, p.weight.offset), (index, p.w_m), (index, p.w_q), (index, p.weight.extent()[1] + 1)]
+
+
+def _weight_launch(p: _Problem, c: WinogradConfig, target: Target) -> Launch:
+    s, index = _sizes(p.out_shape, p.q_count, c), index_type(p.weight)
+    chunk = min(p.q_count, 32)
+    body = render(
+        "conv_winograd_weight",
+        T="float",
+        WT=p.weight.dtype.storage,
+        W=c.width,
+        NK=c.vectors,
+        A=s.side,
+        INDEX=index,
+        transform=_taps(p, c, index),
+    )
+    numbers = [
+        ("int", s.m_blocks),
+        ("int", p.m_count),
+        ("int", p.q_count),
+        ("int", chunk),
+        *_weight_numbers(p, index),
+        ("int", s.taps_plane),
+    ]
+    pack = (9 * chunk + c.width) * c.vectors * c.width * 4
+    args: tuple[Argument, ...] = (Input(1), Scratch(0), Local(pack), *(Value(t, v) for t, v in numbers))
+    made = s.m_blocks * s.frequencies * s.taps_plane * c.width * 4.0
+    return Launch(
+        KernelSource("conv_winograd_weight", body, ("conv",)),
+        args,
+        (s.m_blocks * ceil_div(p.q_count, chunk),),
+        20.0 * p.weight.numel,
+        p.weight.nbytes + made,
+    )
+
+
+def _input_launch(p: _Problem, c: WinogradConfig, target: Target, scratch: int) -> Launch:
+    s, index, given = _sizes(p.out_shape, p.q_count, c), index_type(p.given), p.given
+    body = render(
+        "conv_winograd_input",
+        T="float",
+        IT=given.dtype.storage,
+        W=c.width,
+        M=c.outputs,
+        INDEX=index,
+        iload=loader(given.dtype),
+        spread=twice(INPUT[c.outputs], (s.side, s.side), lambda i, j: f"d[{i} * pitch + {j}]", f"float{c.width}", "v"),
+    )
+    pitch, row_blocks = s.tiles_x * c.outputs + 2, ceil_div(s.tiles_y, c.rows)
+    items = s.q_blocks * given.shape[0] * row_blocks
+    per_part = ceil_div(items, min(items, 32 * target.compute_units))
+    numbers = [
+        ("int", p.q_count),
+        ("int", s.q_blocks),
+        (index, given.offset),
+        (index, given.stride[0]),
+        (index, given.stride[1]),
+        ("int", given.stride[2]),
+        ("int", given.shape[2]),
+        ("int", given.shape[3]),
+        ("int", p.base[0]),
+        ("int", p.base[1]),
+        ("int", s.tiles_y),
+        ("int", s.tiles_x),
+        ("int", c.rows),
+        ("int", row_blocks),
+        ("int", items),
+        ("int", per_part),
+        ("int", pitch),
+        ("int", c.tiles),
+        ("int", c.tile),
+        ("int", s.tiles_plane),
+    ]
+    slab = (c.rows * c.outputs + 2) * pitch * c.width * 4
+    args: tuple[Argument, ...] = (Input(0), Scratch(scratch), Local(slab), *(Value(t, v) for t, v in numbers))
+    made = s.all_tiles * s.q_blocks * s.frequencies * c.width * 4.0
+    return Launch(
+        KernelSource("conv_winograd_input", body, ("conv", "winograd")),
+        args,
+        (ceil_div(items, per_part),),
+        192.0 / 16 * given.numel,
+        given.nbytes + made,
+    )
+
+
+def _product_launch(p: _Problem, c: WinogradConfig, epilogue: Epilogue) -> Launch:
+    s = _sizes(p.out_shape, p.q_count, c)
+    index = index_type(p.given, p.weight, *epilogue_layouts(epilogue))
+    finish = Finish(epilogue, index)
+    body = render(
+        "conv_winograd",
+        T="float",
+        WT=p.weight.dtype.storage,
+        W=c.width,
+        NK=c.vectors,
+        MT=c.tile,
+        M=c.outputs,
+        CHUNKED=bool(c.chunk),
+        PRODUCTS_GLOBAL=c.spilled,
+        INDEX=index,
+        transform=_taps(p, c, index) if c.chunk else "",
+        gather=twice(
+            PRODUCTS[c.outputs],
+            (s.side, c.outputs),
+            lambda i, j: f"p[{i * s.side + j} * products_plane]",
+            f"float{c.width}",
+            "y",
+        ),
+        store=finish.stores((c.width, 4, 1)),
+        epilogue_parameters=finish.text(),
+    )
+    pack, products, pixels, turned = _local(p.out_shape, p.q_count, c)
+    numbers = [
+        ("int", s.m_blocks),
+        ("int", p.m_count),
+        ("int", p.q_count),
+        ("int", s.q_blocks * c.width - p.q_count if p.q_count >= c.width else 0),
+        ("int", s.taps_plane),
+        ("int", s.tiles_plane),
+        ("int", s.q_blocks * c.width),
+        ("int", s.products_plane),
+        ("int", s.all_tiles),
+        ("int", c.tiles),
+        ("int", s.tiles_y),
+        ("int", s.tiles_x),
+        ("int", p.out_shape[2]),
+        ("int", p.out_shape[3]),
+        ("int", RUN),
+        ("int", int(finish.flat())),
+    ]
+    chunked: list[Argument] = []
+    if c.chunk:
+        chunked = [Local(pack), Value("int", c.chunk), *(Value(t, v) for t, v in _weight_numbers(p, index))]
+    args = (
+        *([Input(1)] if c.chunk else []),
+        Scratch(0),
+        Scratch(1),
+        *finish.args,
+        *chunked,
+        Scratch(2) if c.spilled else Local(products),
+        Local(pixels),
+        Local(turned),
+        *(Value(t, v) for t, v in numbers),
+    )
+    source = KernelSource(f"{p.op}_winograd", body, (*finish.includes, "conv"))
+    return Launch(source, args, (s.m_blocks * s.blocks,), p.flops, p.nbytes)
+
+
+def lower_winograd(
+    op: str,
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None,
+    config: WinogradConfig,
+) -> Lowered:
+    """The launches of `op` ('conv' or 'conv_input') by Winograd's algorithm, then the epilogue."""
+    given, weight = inputs[0], inputs[1]
+    require(op, "input" if op == "conv" else "grad_output", given, accepts(given), "unit stride in the last dim")
+    require(op, "weight", weight, accepts_weight(weight), "contiguous last two dims")
+    epilogue = epilogue or Epilogue.identity(outputs[0])
+    p = _problem(op, given, weight, epilogue, attrs)
+    s, vector = _sizes(p.out_shape, p.q_count, config), config.width * 4
+    groups = s.m_blocks * s.blocks
+    scratch = [
+        (groups if config.chunk else s.m_blocks) * s.frequencies * s.taps_plane * vector,
+        s.blocks * s.frequencies * s.tiles_plane * vector,
+    ]
+    if config.spilled:
+        scratch.append(groups * s.frequencies * s.products_plane * vector)
+    launches = [] if config.chunk else [_weight_launch(p, config, target)]
+    launches += [_input_launch(p, config, target, 1), _product_launch(p, config, epilogue)]
+    return Lowered(tuple(launches), tuple(scratch))
