@@ -6,7 +6,7 @@ Tensors are created on the best device there is (`torch.get_default_device()`); 
 when a value is needed. Importing touches no driver.
 """
 
-from . import accelerator, autograd, backends, cuda, dtypes, engine, functions, nn, optim, placement, utils
+from . import accelerator, autograd, backends, cuda, dtypes, engine, functions, nn, optim, placement, profiler, utils
 from .autograd import (
     enable_grad,
     inference_mode,

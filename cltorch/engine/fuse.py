@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..codegen.program import Body, Epilogue, Instr, Reduce, RowProgram
 from ..dtypes import DType
@@ -473,6 +474,11 @@ class Fused:
     outs: tuple[int, ...]
     entry: Entry | None
     entries: tuple[Entry, ...]
+
+    @cached_property
+    def ops(self) -> str:
+        """Names of what it computes, for people."""
+        return "+".join(dict.fromkeys(entry.spec.op.name for entry in self.entries))
 
 
 def fuse(signature: Sequence, kept: set[int], target: Target) -> list[Fused]:

@@ -54,12 +54,16 @@ def _run(trace: Trace) -> None:
         flags = bytes([(sys.getrefcount(s) > held) + 2 * (s.block is not None or s.host is not None) for s in storages])
         key = (device, tuple(trace.signature), flags)
         plan = _plans.get(key)
+        if device.profiler is not None:
+            device.profiler.flush_began(trace.epoch, trace.entries, plan is None)
         if plan is None:
             plan = _new_plan(trace, flags)
             if len(_plans) >= PLAN_LIMIT:
                 del _plans[next(iter(_plans))]
             _plans[key] = plan
         _replay(plan, device, storages, trace.numbers)
+        if device.profiler is not None:
+            device.profiler.flush_ended()
         trace.failed = False
         trace.clear()
     if settings.eager:
@@ -132,11 +136,14 @@ def _replay(plan: Plan, device: Device, storages: list[Storage], numbers: list) 
 def _replay_watched(plan: Plan, device: Device, stream: Any) -> None:
     """Launch one by one, with a line per kernel (`CLTORCH_DEBUG=2`) or an event each for the profiler."""
     profiler = device.profiler
+    if profiler is not None:
+        trace = traces[device]
+        for bound, (launch, group) in zip(plan.bound, plan.about):
+            name, event = f"{launch.source.family}: {group.ops}", bound.enqueue(stream.queue)
+            origin = (trace.epoch, trace.lines, group)
+            profiler.record(name, event, launch.flops, launch.nbytes, id(stream), origin=origin)
+        return
     for bound, (launch, group) in zip(plan.bound, plan.about):
-        ops = "+".join(dict.fromkeys(e.spec.op.name for e in group.entries))
-        if profiler is not None:
-            profiler.record(f"{launch.source.family}: {ops}", bound.enqueue(stream.queue), launch.flops, launch.nbytes)
-            continue
         stream.synchronize()
         start = time.perf_counter()
         bound.enqueue(stream.queue)
@@ -144,7 +151,7 @@ def _replay_watched(plan: Plan, device: Device, stream: Any) -> None:
         took = time.perf_counter() - start
         print(
             f"cltorch {device.spec} {launch.source.name:26} {str(launch.global_size):>14} {took * 1e6:9.1f} us "
-            f"{launch.nbytes / took / 1e9:7.2f} GB/s {launch.flops / took / 1e9:8.2f} GFLOPS  {ops[:100]}",
+            f"{launch.nbytes / took / 1e9:7.2f} GB/s {launch.flops / took / 1e9:8.2f} GFLOPS  {group.ops[:100]}",
             file=sys.stderr,
         )
         if settings.debug >= 4:

@@ -21,7 +21,7 @@ from .launch import BoundLaunch
 from .null import NullDevice
 from .opencl import cl, process
 from .pool import Block, Pool
-from .profiler import Peak, Profiler, Summary, Timing
+from .profiler import Flush, Peak, Profiler, Summary, Timing
 from .program import KernelHandle
 from .stream import Event, Stream, current_stream, set_current_stream
 from .transfer import aligned_empty
@@ -31,6 +31,7 @@ __all__ = [
     "BoundLaunch",
     "Device",
     "Event",
+    "Flush",
     "KernelHandle",
     "NullDevice",
     "Peak",

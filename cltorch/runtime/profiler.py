@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,7 +47,11 @@ class Peak:
 
 @dataclass(frozen=True)
 class Timing:
-    """One launch of kernel `name`: seconds on the device's clock, its work, and what it computed (`about`)."""
+    """One launch of kernel `name`: seconds on the device's clock, its work, and what it computed (`about`).
+
+    `queued` is when the driver took it, on the same clock; `host` when it had, on that of `time.perf_counter`; `origin`
+    is what the caller of `record` knows about where it came from.
+    """
 
     name: str
     start: float
@@ -55,11 +60,30 @@ class Timing:
     nbytes: float
     stream: int
     about: str = ""
+    queued: float = 0.0
+    host: float = 0.0
+    origin: Any = None
 
     @property
     def seconds(self) -> float:
         """How long it ran."""
         return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Flush:
+    """A trace that ran, in seconds of `time.perf_counter`: where it began and ended, where its first launch was done (a
+    new plan is made and compiled before), its epoch and entries, the thread, and the pool's bytes in use behind it.
+    """
+
+    began: float
+    launched: float
+    ended: float
+    epoch: int
+    entries: int
+    new: bool
+    thread: int
+    allocated: int
 
 
 @dataclass(frozen=True)
@@ -89,15 +113,16 @@ class Profiler:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self._events: list[tuple[str, Any, float, float, int, str]] = []
+        self.flushes: list[Flush] = []
+        self._events: list[tuple[str, Any, float, float, int, str, float, Any]] = []
+        self._begun: tuple[float, int, int, bool, int] | None = None
         self._timings: list[Timing] = []
         self._outer: Profiler | None = None
         self._started = 0.0
 
     def __enter__(self) -> Profiler:
-        for stream in self.device.streams():
+        for stream in self.device.streams():  # those made later ask for `device.profiler`
             stream.enable_profiling()
-        self.device.stream.enable_profiling()
         self._outer, self.device.profiler = self.device.profiler, self
         self._started = time.perf_counter()
         return self
@@ -108,10 +133,32 @@ class Profiler:
         self.device.profiler = self._outer
 
     def record(
-        self, name: str, event: Any, flops: float = 0.0, nbytes: float = 0.0, stream: int = 0, about: str = ""
+        self,
+        name: str,
+        event: Any,
+        flops: float = 0.0,
+        nbytes: float = 0.0,
+        stream: int = 0,
+        about: str = "",
+        origin: Any = None,
     ) -> None:
         """Note a launch of the kernel `name` on a queue with timings; `about` says what it computes."""
-        self._events.append((name, event, flops, nbytes, stream, about))
+        self._events.append((name, event, flops, nbytes, stream, about, time.perf_counter(), origin))
+
+    def flush_began(self, epoch: int, entries: int, new: bool) -> None:
+        """The engine is about to run a trace of so many entries; `new`: its plan has to be made."""
+        self._begun = (time.perf_counter(), epoch, entries, new, len(self._events))
+
+    def flush_ended(self) -> None:
+        """It has enqueued all of it."""
+        if self._begun is None:
+            return
+        now = time.perf_counter()
+        began, epoch, entries, new, first = self._begun
+        launched = self._events[first][6] if first < len(self._events) else now
+        allocated = self.device.pool.statistics()["allocated_bytes.all.current"]
+        self.flushes.append(Flush(began, launched, now, epoch, entries, new, threading.get_ident(), allocated))
+        self._begun = None
 
     def launch(
         self, stream: Stream, bound: BoundLaunch, name: str, kernel: str, flops: float = 0.0, nbytes: float = 0.0
@@ -129,13 +176,17 @@ class Profiler:
             events, self._events = self._events, []
             if self.device.type == "null":
                 return []
-            start, end = cl.profiling_info.START, cl.profiling_info.END
-            for name, event, flops, nbytes, stream, about in events:
+            info = cl.profiling_info
+            for name, event, flops, nbytes, stream, about, host, origin in events:
                 try:
-                    times = (event.get_profiling_info(start) * 1e-9, event.get_profiling_info(end) * 1e-9)
+                    start, end, queued = (
+                        event.get_profiling_info(each) * 1e-9 for each in (info.START, info.END, info.QUEUED)
+                    )
                 except cl.Error:
                     continue  # enqueued on a queue without timings
-                self._timings.append(Timing(name, *times, flops, nbytes, stream, about))
+                self._timings.append(
+                    Timing(name, start, end, flops, nbytes, stream, about, queued or start, host, origin)
+                )
         return list(self._timings)
 
     def summary(self) -> list[Summary]:

@@ -119,7 +119,7 @@ class Stream:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self._profiling = device.quirks.profile_free
+        self._profiling = device.quirks.profile_free or device.profiler is not None
         self.queue: Any = device.create_queue(self._profiling)
         self._outer: list[Stream | None] = []
 
