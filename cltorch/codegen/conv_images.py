@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 
-from ..shapes import Layout
+from ..shapes import Layout, layout
 from ..target import Target
 from .conv_finish import SPACE, Finish, epilogue_layouts, index_type, loader, stores_twice
 from .conv_gemm import gemm_launch, plain_launch
@@ -475,6 +475,40 @@ def choose(p: Problem, target: Target, overlap: bool = True) -> ConvConfig:
     return choose_channels(p, target) or ConvConfig("plain")
 
 
+def _merged(given: Layout, row: int) -> Layout | None:
+    """`given` (N, C, H, W) seen as (N, C, H * W / row, row), or None where its rows do not follow each other so."""
+    n, c, h, w = given.shape
+    step = given.stride[3] if w > 1 else given.stride[2] if h > 1 else 1
+    if h > 1 and w > 1 and given.stride[2] != w * step:
+        return None
+    return layout(given.dtype, (n, c, h * w // row, row), (*given.stride[:2], row * step, step), given.offset)
+
+
+def _every_row(given: Layout, step: int) -> Layout:
+    """Every `step`-th row of `given`: all that a kernel of one row sees at that stride."""
+    n, c, h, w = given.shape
+    s0, s1, s2, s3 = given.stride
+    return layout(given.dtype, (n, c, ceil_div(h, step), w), (s0, s1, step * s2, s3), given.offset)
+
+
+def _as_long_rows(given: Layout, epilogue: Epilogue) -> tuple[Layout, Epilogue] | None:
+    """A 1x1 convolution of stride 1 sees no neighbours: input and epilogue with rows of up to 320 pixels, as many as
+    divide the image, or None where rows do not follow each other.
+    """
+    h, w = given.shape[2:]
+    row = max(d for d in range(1, min(h * w, max(320, w)) + 1) if h * w % d == 0)
+    if row <= w:
+        return None
+    layouts = [_merged(some, row) for some in (given, *epilogue_layouts(epilogue))]
+    known = [some for some in layouts if some is not None]
+    if len(known) < len(layouts):
+        return None
+    count = len(epilogue.inputs)
+    stores = tuple((value, out) for (value, _), out in zip(epilogue.stores, known[1 + count :]))
+    shape = (*epilogue.shape[:2], h * w // row, row)
+    return known[0], replace(epilogue, shape=shape, inputs=tuple(known[1 : 1 + count]), stores=stores)
+
+
 def _lower(
     op: str,
     inputs: tuple[Layout, ...],
@@ -490,9 +524,14 @@ def _lower(
     epilogue = epilogue or Epilogue.identity(outputs[0])
     if 0 in epilogue.shape:
         return Lowered(())
-    p = problem(op, given, weight, epilogue.shape, attrs)
     if not given.numel or not weight.numel:
         config = ConvConfig("plain")
+    elif attrs[:2] == ((1, 1), (0, 0)) and weight.shape[2:] == (1, 1) and config is None:
+        given, epilogue = _as_long_rows(given, epilogue) or (given, epilogue)
+        attrs = (*attrs[:4], attrs[4] and given.shape[2:])
+    elif op == "conv" and attrs[1][0] == 0 and weight.shape[2] == 1 and attrs[0][0] > 1:
+        given, attrs = _every_row(given, attrs[0][0]), ((1, attrs[0][1]), *attrs[1:])
+    p = problem(op, given, weight, epilogue.shape, attrs)
     config = config or choose(p, target, stores_twice(epilogue))
     if config.form == "channels":
         return _lower_channels(p, config, epilogue)
