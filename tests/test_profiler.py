@@ -54,7 +54,7 @@ def test_kernels_have_the_names_of_their_ops_and_what_they_did(measured: profile
     assert product.flops == 2 * 96**3 and product.nbytes >= 3 * 96 * 96 * 4
     assert product.input_shapes == [[96, 96], [96, 96]]
     assert product.device == str(torch.get_default_device()) and product.self_device_time_total > 0
-    assert product.time_range.elapsed_us() == pytest.approx(product.device_time)
+    assert product.time_range.elapsed_us() == pytest.approx(product.device_time, abs=0.01)
 
 
 def test_kernels_belong_to_the_range_that_recorded_their_ops(measured: profile) -> None:
@@ -139,7 +139,7 @@ def test_stack() -> None:
 def test_export_stacks(tmp_path: Path) -> None:
     with profile(with_stack=True) as prof:
         (torch.ones(400, 400) @ torch.ones(400, 400)).sum().item()
-    prof.export_stacks(tmp_path / "stacks")
+    prof.export_stacks(tmp_path / "stacks", metric="count")  # some drivers' clocks say 0 microseconds
     lines = (tmp_path / "stacks").read_text().splitlines()
     assert any("_matmul" in line and int(line.rsplit(" ", 1)[1]) > 0 for line in lines)
 
