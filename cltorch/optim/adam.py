@@ -13,7 +13,7 @@ from ..direct import update
 from ..ops.pointwise import MAXIMUM
 from ..ops.updates import SCALED_STEP, WEIGHTED, WEIGHTED_SQUARE
 from ..tensor import Tensor
-from .optimizer import Optimizer, check_range, number, zero_state
+from .optimizer import Optimizer, alteration, check_range, decayed, number, record
 
 
 class Adam(Optimizer):
@@ -76,38 +76,31 @@ class Adam(Optimizer):
         )
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        lr, eps, decay = number(group["lr"]), float(group["eps"]), group["weight_decay"]
+        lr, eps = number(group["lr"]), float(group["eps"])
         beta1, beta2 = number(group["betas"][0]), number(group["betas"][1])
-        first, second = (beta1, 1 - beta1), (beta2, 1 - beta2)
-        amsgrad, decoupled = group["amsgrad"], group.get("decoupled_weight_decay", False)
-        shrink = 1 - lr * decay
-        counted, factors = -1.0, (0.0, 0.0, 0.0)  # one tuple for all parameters that have made as many steps
-        for param, grad in zip(params, grads):
-            state = self.state[param]
-            if not state:
-                state["step"] = 0.0
-                state["exp_avg"] = zero_state(param)
-                state["exp_avg_sq"] = zero_state(param)
-                if amsgrad:
-                    state["max_exp_avg_sq"] = zero_state(param)
-            state["step"] = step = state["step"] + 1.0
-            if step != counted:
-                counted, factors = step, (lr / (1 - beta1**step), 1 / sqrt(1 - beta2**step), eps)
-            if group["maximize"]:
-                grad = -grad
-            if decay:
-                if decoupled:
-                    param.mul_(shrink)
-                else:
-                    grad = grad.add(param, alpha=decay)
-            mean, square = state["exp_avg"], state["exp_avg_sq"]
-            update(WEIGHTED, mean, (grad,), first)
-            update(WEIGHTED_SQUARE, square, (grad,), second)
-            if amsgrad:
-                largest = state["max_exp_avg_sq"]
-                update(MAXIMUM, largest, (square,), ())
-                square = largest
-            update(SCALED_STEP, param, (mean, square), factors)
+        sign, decay, altered = alteration(group)
+        kept = 1.0
+        if decay and group.get("decoupled_weight_decay", False):
+            kept, decay, altered = 1 - lr * decay, 0.0, sign < 0
+        amsgrad = group["amsgrad"]
+        keys = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
+        for (step,), operands in self._counted(params, grads, keys).items():
+            numbers = (
+                beta1, 1 - beta1, beta2, 1 - beta2, lr / (1 - beta1**step), 1 / sqrt(1 - beta2**step), eps, kept, sign,
+                decay,
+            )  # fmt: skip
+            record(_rule, operands, 2 + len(keys), numbers, altered, amsgrad)
+
+
+def _rule(param: Tensor, grad: Tensor, mean: Tensor, square: Tensor, *rest: Any) -> None:
+    *largest, beta1, new1, beta2, new2, along, scale, eps, kept, sign, decay, altered, amsgrad = rest
+    grad = decayed(grad, param, sign, decay, altered)
+    update(WEIGHTED, mean, (grad,), (beta1, new1))
+    update(WEIGHTED_SQUARE, square, (grad,), (beta2, new2))
+    if amsgrad:
+        update(MAXIMUM, largest[0], (square,), ())
+        square = largest[0]
+    update(SCALED_STEP, param, (mean, square), (along, scale, eps, kept))
 
 
 class AdamW(Adam):

@@ -8,16 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..direct import run, update
+from ..ops.pointwise import ADD_SCALED, ADDCDIV
+from ..ops.updates import LARGEST, QUOTIENT, ROOT_RATIO, SCALED_STEP, VARIANCE, WEIGHTED, WEIGHTED_SQUARE
 from ..tensor import Tensor
-from .optimizer import Optimizer, check_range, number
-
-
-def _decayed(group: dict[str, Any], param: Tensor, grad: Tensor) -> Tensor:
-    """The gradient, its sign turned if `maximize`, plus weight_decay * p."""
-    if group["maximize"]:
-        grad = -grad
-    decay = group["weight_decay"]
-    return grad.add(param, alpha=decay) if decay else grad
+from .optimizer import Optimizer, alteration, check_range, decayed, number, record, zero_state
 
 
 class RMSprop(Optimizer):
@@ -63,28 +58,27 @@ class RMSprop(Optimizer):
         )
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        lr, alpha, eps, momentum = number(group["lr"]), group["alpha"], group["eps"], group["momentum"]
-        for param, grad in zip(params, grads):
-            state = self.state[param]
-            if not state:
-                state["step"] = 0.0
-                state["square_avg"] = param.new_zeros(param.shape)
-                if momentum:
-                    state["momentum_buffer"] = param.new_zeros(param.shape)
-                if group["centered"]:
-                    state["grad_avg"] = param.new_zeros(param.shape)
-            state["step"] += 1
-            grad = _decayed(group, param, grad)
-            square = state["square_avg"].mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
-            if group["centered"]:
-                mean = state["grad_avg"].lerp_(grad, 1 - alpha)
-                size = square.addcmul(mean, mean, value=-1).sqrt_().add_(eps)
-            else:
-                size = square.sqrt().add_(eps)
-            if momentum:
-                param.add_(state["momentum_buffer"].mul_(momentum).addcdiv_(grad, size), alpha=-lr)
-            else:
-                param.addcdiv_(grad, size, value=-lr)
+        alpha, momentum, centered = group["alpha"], float(group["momentum"]), group["centered"]
+        sign, decay, altered = alteration(group)
+        keys = ("square_avg", *(("momentum_buffer",) if momentum else ()), *(("grad_avg",) if centered else ()))
+        numbers = (alpha, 1 - alpha, float(group["eps"]), momentum, -number(group["lr"]), 1.0, sign, decay)
+        for operands in self._counted(params, grads, keys).values():
+            record(_rmsprop, operands, 2 + len(keys), numbers, altered, bool(momentum), centered)
+
+
+def _rmsprop(param: Tensor, grad: Tensor, square: Tensor, *rest: Any) -> None:
+    *states, alpha, new, eps, momentum, along, one, sign, decay, altered, moving, centered = rest
+    grad = decayed(grad, param, sign, decay, altered)
+    update(WEIGHTED_SQUARE, square, (grad,), (alpha, new))
+    size = square
+    if centered:
+        update(WEIGHTED, states[-1], (grad,), (alpha, new))
+        size = run(VARIANCE, (square, states[-1]))
+    step = run(QUOTIENT, (grad, size, eps))
+    if moving:
+        update(WEIGHTED, states[0], (step,), (momentum, one))
+        step = states[0]
+    update(ADD_SCALED, param, (step,), (along,))
 
 
 class Adagrad(Optimizer):
@@ -133,7 +127,7 @@ class Adagrad(Optimizer):
     def _begin(self, group: dict[str, Any], param: Tensor) -> dict[str, Any]:
         state = self.state[param]
         state["step"] = 0.0
-        state["sum"] = param.detach().new_full(param.shape, group["initial_accumulator_value"])
+        state["sum"] = zero_state(param, group["initial_accumulator_value"])
         return state
 
     def share_memory(self) -> None:
@@ -142,13 +136,23 @@ class Adagrad(Optimizer):
             state["sum"].share_memory_()
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        lr, eps, lr_decay = number(group["lr"]), group["eps"], group["lr_decay"]
-        for param, grad in zip(params, grads):
-            state = self.state[param] or self._begin(group, param)
-            state["step"] += 1
-            grad = _decayed(group, param, grad)
-            total = state["sum"].addcmul_(grad, grad, value=1)
-            param.addcdiv_(grad, total.sqrt().add_(eps), value=-lr / (1 + (state["step"] - 1) * lr_decay))
+        lr, lr_decay = number(group["lr"]), group["lr_decay"]
+        sign, decay, altered = alteration(group)
+        for param in params:
+            if not self.state[param]:
+                self._begin(group, param)
+        for (step,), operands in self._counted(params, grads, ("sum",)).items():
+            numbers = (lr / (1 + (step - 1) * lr_decay), 1.0, float(group["eps"]), sign, decay)
+            record(_adagrad, operands, 3, numbers, altered)
+
+
+def _adagrad(
+    param: Tensor, grad: Tensor, total: Tensor, along: float, one: float, eps: float, sign: float, decay: float,
+    altered: bool,
+) -> None:  # fmt: skip
+    grad = decayed(grad, param, sign, decay, altered)
+    update(WEIGHTED_SQUARE, total, (grad,), (one, one))
+    update(SCALED_STEP, param, (grad, total), (along, one, eps, one))
 
 
 class Adadelta(Optimizer):
@@ -190,19 +194,22 @@ class Adadelta(Optimizer):
         )
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        lr, rho, eps = number(group["lr"]), group["rho"], group["eps"]
-        for param, grad in zip(params, grads):
-            state = self.state[param]
-            if not state:
-                state["step"] = 0.0
-                state["square_avg"] = param.new_zeros(param.shape)
-                state["acc_delta"] = param.new_zeros(param.shape)
-            state["step"] += 1
-            grad = _decayed(group, param, grad)
-            square = state["square_avg"].mul_(rho).addcmul_(grad, grad, value=1 - rho)
-            delta = state["acc_delta"].add(eps).sqrt_().div_(square.add(eps).sqrt_()).mul_(grad)
-            state["acc_delta"].mul_(rho).addcmul_(delta, delta, value=1 - rho)
-            param.add_(delta, alpha=-lr)
+        rho = group["rho"]
+        sign, decay, altered = alteration(group)
+        numbers = (-number(group["lr"]), rho, 1 - rho, float(group["eps"]), sign, decay)
+        for operands in self._counted(params, grads, ("square_avg", "acc_delta")).values():
+            record(_adadelta, operands, 4, numbers, altered)
+
+
+def _adadelta(
+    param: Tensor, grad: Tensor, square: Tensor, moved: Tensor, along: float, rho: float, new: float, eps: float,
+    sign: float, decay: float, altered: bool,
+) -> None:  # fmt: skip
+    grad = decayed(grad, param, sign, decay, altered)
+    update(WEIGHTED_SQUARE, square, (grad,), (rho, new))
+    delta = run(ROOT_RATIO, (grad, moved, square, eps))
+    update(WEIGHTED_SQUARE, moved, (delta,), (rho, new))
+    update(ADD_SCALED, param, (delta,), (along,))
 
 
 class Adamax(Optimizer):
@@ -244,17 +251,18 @@ class Adamax(Optimizer):
         )
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        lr, eps = number(group["lr"]), group["eps"]
-        beta1, beta2 = group["betas"]
-        for param, grad in zip(params, grads):
-            state = self.state[param]
-            if not state:
-                state["step"] = 0.0
-                state["exp_avg"] = param.new_zeros(param.shape)
-                state["exp_inf"] = param.new_zeros(param.shape)
-            state["step"] += 1
-            grad = _decayed(group, param, grad)
-            mean = state["exp_avg"].lerp_(grad, 1 - beta1)
-            largest = state["exp_inf"]
-            largest.copy_((largest * beta2).maximum(grad.abs().add_(eps)))
-            param.addcdiv_(mean, largest, value=-lr / (1 - beta1 ** state["step"]))
+        lr, (beta1, beta2) = number(group["lr"]), group["betas"]
+        sign, decay, altered = alteration(group)
+        for (step,), operands in self._counted(params, grads, ("exp_avg", "exp_inf")).items():
+            numbers = (-lr / (1 - beta1**step), beta1, 1 - beta1, beta2, float(group["eps"]), sign, decay)
+            record(_adamax, operands, 4, numbers, altered)
+
+
+def _adamax(
+    param: Tensor, grad: Tensor, mean: Tensor, largest: Tensor, along: float, beta1: float, new: float, beta2: float,
+    eps: float, sign: float, decay: float, altered: bool,
+) -> None:  # fmt: skip
+    grad = decayed(grad, param, sign, decay, altered)
+    update(WEIGHTED, mean, (grad,), (beta1, new))
+    update(LARGEST, largest, (grad,), (beta2, eps))
+    update(ADDCDIV, param, (mean, largest), (along,))

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..direct import run, update
+from ..ops.pointwise import CLAMP, MUL
+from ..ops.updates import SIGNED_STEP, STEP_SIZE, UNTURNED, WEIGHTED
 from ..tensor import Tensor
-from .optimizer import Optimizer, check_range, number
+from .optimizer import Optimizer, alteration, check_range, decayed, number, record, zero_state
 
 
 class Rprop(Optimizer):
@@ -52,23 +55,25 @@ class Rprop(Optimizer):
         )
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        (shrink, grow), (low, high) = group["etas"], group["step_sizes"]
-        for param, grad in zip(params, grads):
-            state = self.state[param]
-            if not state:
-                state["step"] = 0.0
-                state["prev"] = param.new_zeros(param.shape)
-                state["step_size"] = param.new_full(param.shape, number(group["lr"]))
-            state["step"] += 1
-            if group["maximize"]:
-                grad = -grad
-            agree = grad * state["prev"]
-            turned = agree < 0
-            factor = (agree > 0) * (grow - 1.0) + turned * (shrink - 1.0) + 1.0
-            size = state["step_size"].mul_(factor.to(param.dtype)).clamp_(low, high)
-            grad = grad.masked_fill(turned, 0.0)
-            param.addcmul_(grad.sign(), size, value=-1.0)
-            state["prev"].copy_(grad)
+        lr, (shrink, grow), (low, high) = number(group["lr"]), group["etas"], group["step_sizes"]
+        for param in params:
+            if not self.state[param]:
+                self.state[param].update(step=0.0, prev=zero_state(param), step_size=zero_state(param, lr))
+        numbers = (float(shrink), float(grow), float(low), float(high), -1.0 if group["maximize"] else 1.0)
+        for operands in self._counted(params, grads, ("prev", "step_size")).values():
+            record(_rprop, operands, 4, numbers, group["maximize"])
+
+
+def _rprop(
+    param: Tensor, grad: Tensor, previous: Tensor, size: Tensor, shrink: float, grow: float, low: float, high: float,
+    sign: float, turned: bool,
+) -> None:  # fmt: skip
+    if turned:
+        grad = run(MUL, (grad, sign))
+    update(STEP_SIZE, size, (grad, previous), (shrink, grow))
+    update(CLAMP, size, (), (low, high))
+    update(UNTURNED, previous, (grad,), ())
+    update(SIGNED_STEP, param, (previous, size), ())
 
 
 class ASGD(Optimizer):
@@ -109,21 +114,22 @@ class ASGD(Optimizer):
         )
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        lr, lambd, decay = number(group["lr"]), group["lambd"], group["weight_decay"]
-        for param, grad in zip(params, grads):
-            state = self.state[param]
-            if not state:
-                state.update(step=0.0, eta=lr, mu=1.0, ax=param.new_zeros(param.shape))
-            state["step"] += 1
-            if group["maximize"]:
-                grad = -grad
-            if decay:
-                grad = grad.add(param, alpha=decay)
-            eta, weight = number(state["eta"]), number(state["mu"])
-            param.mul_(1 - lambd * eta).add_(grad, alpha=-eta)
-            if weight == 1:
-                state["ax"].copy_(param)
-            else:
-                state["ax"].lerp_(param, weight)
-            state["eta"] = lr / (1 + lambd * lr * state["step"]) ** group["alpha"]
-            state["mu"] = 1 / max(1.0, state["step"] - group["t0"])
+        lr, lambd = number(group["lr"]), group["lambd"]
+        sign, decay, altered = alteration(group)
+        for param in params:
+            if not self.state[param]:
+                self.state[param].update(step=0.0, eta=lr, mu=1.0, ax=zero_state(param))
+        for (step, eta, share), operands in self._counted(params, grads, ("ax",), ("eta", "mu")).items():
+            record(_asgd, operands, 3, (1 - lambd * eta, -eta, 1 - share, share, sign, decay), altered)
+            later = {"eta": lr / (1 + lambd * lr * step) ** group["alpha"], "mu": 1 / max(1.0, step - group["t0"])}
+            for param in operands[::3]:
+                self.state[param].update(later)
+
+
+def _asgd(
+    param: Tensor, grad: Tensor, mean: Tensor, kept: float, along: float, old: float, share: float, sign: float,
+    decay: float, altered: bool,
+) -> None:  # fmt: skip
+    grad = decayed(grad, param, sign, decay, altered)
+    update(WEIGHTED, param, (grad,), (kept, along))
+    update(WEIGHTED, mean, (param,), (old, share))

@@ -9,17 +9,19 @@ kernels and never part of a plan.
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
-from itertools import chain
 from typing import Any
 
 from .. import engine
 from ..autograd import enable_grad, no_grad
+from ..direct import chain, run
 from ..nn.hooks import RemovableHandle
+from ..ops.updates import WEIGHTED
 from ..runtime import aligned_empty
 from ..tensor import Tensor, from_array
 
@@ -62,11 +64,43 @@ def check_range(name: str, value: Any, low: float = 0.0, high: float = math.inf)
         raise ValueError(f"Invalid {name}: {value}")
 
 
-def zero_state(param: Tensor) -> Tensor:
-    """Zeros like `param`, in host memory: the first step then runs the same kernels as all later ones."""
+def zero_state(param: Tensor, value: float = 0.0) -> Tensor:
+    """`value` in the shape of `param`, in host memory: the first step then runs the kernels of all later ones."""
     array = aligned_empty(tuple(param.shape), param.dtype.numpy)
-    array[...] = 0
+    array[...] = value
     return from_array(array, param.dtype, param.device)
+
+
+def record(
+    rule: Callable[..., None], operands: Sequence[Tensor], width: int, numbers: Sequence[float], *facts: Any
+) -> None:
+    """`rule(*tensors, *numbers, *facts)` for every `width` operands, recorded in one go.
+
+    Args:
+        rule: a module-level function that records a parameter's update.
+        operands: parameter, gradient and states of the first parameter, then of the second, …
+        numbers: what all of them share and may differ from step to step; `facts` decide what is recorded.
+    """
+    chain(_each, operands, (rule, width, len(numbers), facts), numbers)
+
+
+def _each(*given: Any) -> None:
+    *held, rule, width, count, facts = given
+    first = len(held) - count
+    numbers = held[first:]
+    for at in range(0, first, width):
+        rule(*held[at : at + width], *numbers, *facts)
+
+
+def decayed(grad: Tensor, param: Tensor, sign: float, decay: float, altered: bool) -> Tensor:
+    """sign * gradient + decay * parameter; the gradient itself unless `altered`. For rules."""
+    return run(WEIGHTED, (grad, param, sign, decay)) if altered else grad
+
+
+def alteration(group: dict[str, Any]) -> tuple[float, float, bool]:
+    """What `decayed` needs to know of a group with the options 'maximize' and 'weight_decay'."""
+    decay = float(number(group["weight_decay"]))
+    return -1.0 if group["maximize"] else 1.0, decay, bool(group["maximize"] or decay)
 
 
 class Optimizer:
@@ -244,10 +278,34 @@ class Optimizer:
         """Update `params`, which have `grads`, in place, by the options of `group`."""
         raise NotImplementedError(f"{type(self).__name__}._update is not defined")
 
+    def _counted(
+        self, params: list[Tensor], grads: list[Tensor], keys: tuple[str, ...], also: tuple[str, ...] = ()
+    ) -> dict[tuple[float, ...], list[Tensor]]:
+        """Count a step of each parameter; operands for `record` by numbers of steps made.
+
+        Args:
+            keys: names of the states, which begin as zeros.
+            also: names of numbers in the state by whose values (before the step) parameters are told apart as well.
+        """
+        found: dict[tuple[float, ...], list[Tensor]] = {}
+        for param, grad in zip(params, grads):
+            state = self.state[param]
+            if not state:
+                state["step"] = 0.0
+                for key in keys:
+                    state[key] = zero_state(param)
+            state["step"] = step = state["step"] + 1.0
+            mark = (step, *[number(state[key]) for key in also]) if also else (step,)
+            operands = found.get(mark)
+            if operands is None:
+                operands = found[mark] = []
+            operands += (param, grad, *[state[key] for key in keys])
+        return found
+
     def _step_with_hooks(self, closure: Callable[[], Any] | None) -> Any:
         args: tuple = () if closure is None else (closure,)
         kwargs: dict[str, Any] = {}
-        for hook in chain(_global_pre_hooks.values(), self._step_pre_hooks.values()):
+        for hook in itertools.chain(_global_pre_hooks.values(), self._step_pre_hooks.values()):
             given = hook(self, args, kwargs)
             if given is not None:
                 if not (isinstance(given, tuple) and len(given) == 2):
@@ -257,7 +315,7 @@ class Optimizer:
                     )
                 args, kwargs = given
         out = self._step(*args, **kwargs)
-        for hook in chain(self._step_post_hooks.values(), _global_post_hooks.values()):
+        for hook in itertools.chain(self._step_post_hooks.values(), _global_post_hooks.values()):
             hook(self, args, kwargs)
         return out
 
@@ -339,8 +397,8 @@ class Optimizer:
             )
         numbered = dict(
             zip(
-                chain.from_iterable(group["params"] for group in saved),
-                chain.from_iterable(group["params"] for group in groups),
+                itertools.chain.from_iterable(group["params"] for group in saved),
+                itertools.chain.from_iterable(group["params"] for group in groups),
             )
         )
         state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)

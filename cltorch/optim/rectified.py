@@ -9,32 +9,31 @@ from collections.abc import Iterable
 from math import sqrt
 from typing import Any
 
+from ..direct import update
+from ..ops.updates import SCALED_STEP, WEIGHTED, WEIGHTED_SQUARE
 from ..tensor import Tensor
-from .optimizer import Optimizer, check_range, number
+from .optimizer import Optimizer, alteration, check_range, decayed, number, record, zero_state
+
+_MEANS = ("exp_avg", "exp_avg_sq")
 
 
-def _means(
-    optimizer: Optimizer, group: dict[str, Any], param: Tensor, grad: Tensor
-) -> tuple[dict[str, Any], Tensor, Tensor, Tensor]:
-    """The state after counting the step, the gradient with weight decay, and both running means, moved."""
-    state = optimizer.state[param]
-    if not state:
-        state["step"] = 0.0
-        state["exp_avg"] = param.new_zeros(param.shape)
-        state["exp_avg_sq"] = param.new_zeros(param.shape)
-    state["step"] += 1
-    if group["maximize"]:
-        grad = -grad
-    decay = group["weight_decay"]
-    if decay:
-        if group["decoupled_weight_decay"]:
-            param.mul_(1 - number(group["lr"]) * decay)
-        else:
-            grad = grad.add(param, alpha=decay)
+def _means(param: Tensor, grad: Tensor, mean: Tensor, square: Tensor, *rest: Any) -> Tensor:
+    """Move both running means; the gradient with its weight decay. For rules."""
+    beta1, new1, beta2, new2, sign, decay, altered = rest
+    grad = decayed(grad, param, sign, decay, altered)
+    update(WEIGHTED, mean, (grad,), (beta1, new1))
+    update(WEIGHTED_SQUARE, square, (grad,), (beta2, new2))
+    return grad
+
+
+def _shared(group: dict[str, Any]) -> tuple[float, tuple[float, ...], bool]:
+    """What is kept of a parameter by decoupled weight decay; numbers and fact that `_means` needs."""
     beta1, beta2 = number(group["betas"][0]), number(group["betas"][1])
-    mean = state["exp_avg"].lerp_(grad, 1 - beta1)
-    square = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-    return state, grad, mean, square
+    sign, decay, altered = alteration(group)
+    kept = 1.0
+    if decay and group["decoupled_weight_decay"]:
+        kept, decay, altered = 1 - number(group["lr"]) * decay, 0.0, sign < 0
+    return kept, (beta1, 1 - beta1, beta2, 1 - beta2, sign, decay), altered
 
 
 class NAdam(Optimizer):
@@ -82,16 +81,27 @@ class NAdam(Optimizer):
         )
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        lr, eps, slow = number(group["lr"]), group["eps"], group["momentum_decay"]
-        beta1, beta2 = number(group["betas"][0]), number(group["betas"][1])
-        for param, raw in zip(params, grads):
-            state, grad, mean, square = _means(self, group, param, raw)
-            step = state["step"]
+        lr, eps, slow = number(group["lr"]), float(group["eps"]), group["momentum_decay"]
+        kept, shared, altered = _shared(group)
+        beta1, beta2 = shared[0], shared[2]
+        for param in params:
+            self.state[param].setdefault("mu_product", 1.0)
+            if "step" not in self.state[param]:
+                self.state[param].update(step=0.0, exp_avg=zero_state(param), exp_avg_sq=zero_state(param))
+        for (step, product), operands in self._counted(params, grads, _MEANS, ("mu_product",)).items():
             now, then = (beta1 * (1 - 0.5 * 0.96 ** (t * slow)) for t in (step, step + 1))
-            product = state["mu_product"] = number(state.get("mu_product", 1.0)) * now
-            size = (square / (1 - beta2**step)).sqrt_().add_(eps)
-            param.addcdiv_(grad, size, value=-lr * (1 - now) / (1 - product))
-            param.addcdiv_(mean, size, value=-lr * then / (1 - product * then))
+            product *= now
+            along = (lr * (1 - now) / (1 - product), lr * then / (1 - product * then))
+            record(_nadam, operands, 4, (*along, 1 / sqrt(1 - beta2**step), eps, kept, 1.0, *shared), altered)
+            for param in operands[::4]:
+                self.state[param]["mu_product"] = product
+
+
+def _nadam(param: Tensor, grad: Tensor, mean: Tensor, square: Tensor, *rest: Any) -> None:
+    on_grad, on_mean, scale, eps, kept, one, *shared = rest
+    grad = _means(param, grad, mean, square, *shared)
+    update(SCALED_STEP, param, (grad, square), (on_grad, scale, eps, kept))
+    update(SCALED_STEP, param, (mean, square), (on_mean, scale, eps, one))
 
 
 class RAdam(Optimizer):
@@ -135,17 +145,24 @@ class RAdam(Optimizer):
         )
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        lr, eps = number(group["lr"]), group["eps"]
-        beta1, beta2 = number(group["betas"][0]), number(group["betas"][1])
+        lr, eps = number(group["lr"]), float(group["eps"])
+        kept, shared, altered = _shared(group)
+        beta1, beta2 = shared[0], shared[2]
         limit = 2 / (1 - beta2) - 1
-        for param, raw in zip(params, grads):
-            state, _, mean, square = _means(self, group, param, raw)
-            step = state["step"]
+        for (step,), operands in self._counted(params, grads, _MEANS).items():
             seen = 1 - beta2**step
             known = limit - 2 * step * beta2**step / seen
-            along = -lr / (1 - beta1**step)
-            if known > 5:
+            along, adapts = lr / (1 - beta1**step), known > 5
+            if adapts:
                 share = (known - 4) * (known - 2) * limit / ((limit - 4) * (limit - 2) * known)
-                param.addcdiv_(mean, square.sqrt().add_(eps), value=along * sqrt(share * seen))
-            else:
-                param.add_(mean, alpha=along)
+                along *= sqrt(share * seen)
+            record(_radam, operands, 4, (along, -along, 1.0, eps, kept, *shared), altered, adapts)
+
+
+def _radam(param: Tensor, grad: Tensor, mean: Tensor, square: Tensor, *rest: Any) -> None:
+    along, back, one, eps, kept, *shared, adapts = rest
+    _means(param, grad, mean, square, *shared)
+    if adapts:
+        update(SCALED_STEP, param, (mean, square), (along, one, eps, kept))
+    else:
+        update(WEIGHTED, param, (mean,), (kept, back))

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..direct import chain, update
+from ..direct import update
 from ..ops.pointwise import ADD_SCALED
 from ..ops.updates import WEIGHTED
 from ..tensor import Tensor
-from .optimizer import Optimizer, check_range, number, zero_state
+from .optimizer import Optimizer, alteration, check_range, decayed, number, record, zero_state
 
 
 class SGD(Optimizer):
@@ -68,50 +68,40 @@ class SGD(Optimizer):
         )
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        lr, momentum, decay = number(group["lr"]), float(group["momentum"]), number(group["weight_decay"])
-        sign = -1.0 if group["maximize"] else 1.0
-        step, kept = -lr * sign, (1.0 - group["dampening"]) * sign
-        if decay:  # g sign + decay p, with the sign already in
-            grads = [grad.mul(sign).add_(param, alpha=decay) for param, grad in zip(params, grads)]
-            step, kept, sign = -lr, 1.0 - group["dampening"], 1.0
+        lr, momentum = number(group["lr"]), float(group["momentum"])
+        sign, decay, altered = alteration(group)
         if not momentum:
-            chain(_plain_steps, (*params, *grads), (len(params),), (step,))
+            operands = [t for pair in zip(params, grads) for t in pair]
+            record(_plain, operands, 2, (-lr, sign, decay), altered)
             return
-        known: list[tuple[Tensor, Tensor, Tensor]] = []
-        fresh: list[tuple[Tensor, Tensor, Tensor]] = []
+        known: list[Tensor] = []
+        fresh: list[Tensor] = []
         for param, grad in zip(params, grads):
             state = self.state[param]
             buffer = state.get("momentum_buffer")
             if buffer is None:  # it begins as the gradient itself, without dampening
                 buffer = state["momentum_buffer"] = zero_state(param)
-                fresh.append((param, grad, buffer))
+                fresh += (param, grad, buffer)
             else:
-                known.append((param, grad, buffer))
-        for batch, weight in ((known, kept), (fresh, sign)):
-            if batch:
-                numbers = (momentum, weight, step, -lr * momentum) if group["nesterov"] else (momentum, weight, -lr)
-                chain(_nesterov_steps if group["nesterov"] else _momentum_steps, sum(batch, ()), (), numbers)
+                known += (param, grad, buffer)
+        for operands, weight in ((known, 1.0 - group["dampening"]), (fresh, 1.0)):
+            if operands:
+                numbers = (momentum, weight, -lr, -lr * momentum, sign, decay)
+                record(_moving, operands, 3, numbers, altered, group["nesterov"])
 
 
-def _plain_steps(*given: Any) -> None:
-    """Operands: all parameters, all gradients, the step, how many there are."""
-    *tensors, step, count = given
-    for param, grad in zip(tensors[:count], tensors[count:]):
-        update(ADD_SCALED, param, (grad,), (step,))
+def _plain(param: Tensor, grad: Tensor, step: float, sign: float, decay: float, altered: bool) -> None:
+    update(ADD_SCALED, param, (decayed(grad, param, sign, decay, altered),), (step,))
 
 
-def _momentum_steps(*given: Any) -> None:
-    """Operands: parameter, gradient, buffer, parameter, …; momentum, weight of the gradient, step."""
-    *tensors, momentum, weight, step = given
-    for param, grad, buffer in zip(tensors[::3], tensors[1::3], tensors[2::3]):
-        update(WEIGHTED, buffer, (grad,), (momentum, weight))
-        update(ADD_SCALED, param, (buffer,), (step,))
-
-
-def _nesterov_steps(*given: Any) -> None:
-    """As `_momentum_steps`, with the step along the gradient and the one along the buffer."""
-    *tensors, momentum, weight, step, ahead = given
-    for param, grad, buffer in zip(tensors[::3], tensors[1::3], tensors[2::3]):
-        update(WEIGHTED, buffer, (grad,), (momentum, weight))
+def _moving(
+    param: Tensor, grad: Tensor, buffer: Tensor, momentum: float, weight: float, step: float, ahead: float,
+    sign: float, decay: float, altered: bool, nesterov: bool,
+) -> None:  # fmt: skip
+    grad = decayed(grad, param, sign, decay, altered)
+    update(WEIGHTED, buffer, (grad,), (momentum, weight))
+    if nesterov:
         update(ADD_SCALED, param, (grad,), (step,))
         update(ADD_SCALED, param, (buffer,), (ahead,))
+    else:
+        update(ADD_SCALED, param, (buffer,), (step,))
