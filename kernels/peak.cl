@@ -2,8 +2,10 @@
 //
 // copy: each work-item (CPU) copies a run of neighbouring vectors, or (GPU) vectors that lie a grid apart.
 //       traffic: 2 x the bytes copied.
+// read: the same, summed in four accumulators instead of stored: a copy also reads the lines that it is to overwrite.
+//       traffic: the bytes read.
 // fma:  12 independent chains per work-item hide the latency of the multiply-add; 24 x LANES flops per round.
-// The includer defines KERNEL_NAME, LANES (float, float4, ...), GROUP, and PEAK_COPY or PEAK_FMA.
+// The includer defines KERNEL_NAME, LANES (float, float4, ...), GROUP, and PEAK_COPY, PEAK_READ or PEAK_FMA.
 
 #ifdef PEAK_COPY
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
@@ -14,6 +16,25 @@ void KERNEL_NAME(__global LANES *restrict a, __global const LANES *restrict b, i
 #else
   for (long i = get_global_id(0); i < count; i += get_global_size(0)) a[i] = b[i];
 #endif
+}
+#endif
+
+#ifdef PEAK_READ
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void KERNEL_NAME(__global float *a, __global const LANES *restrict b, int count, int per_item) {
+  LANES s0 = (LANES)(0.0f), s1 = s0, s2 = s0, s3 = s0;
+#if GROUP == 1
+  const long first = (long)get_global_id(0) * per_item, last = min(first + per_item, (long)count), step = 1;
+#else
+  const long first = get_global_id(0), last = count, step = get_global_size(0);
+#endif
+  long i = first;
+  for (; i + 3 * step < last; i += 4 * step) {
+    s0 += b[i]; s1 += b[i + step]; s2 += b[i + 2 * step]; s3 += b[i + 3 * step];
+  }
+  for (; i < last; i += step) s0 += b[i];
+  const LANES sum = s0 + s1 + s2 + s3;
+  a[get_global_id(0)] = ((const float *)&sum)[0];
 }
 #endif
 

@@ -38,7 +38,9 @@ _CHAINS = 12  # independent accumulators of the arithmetic kernel; kernels/peak.
 
 @dataclass(frozen=True)
 class Peak:
-    """What a device reached: GB/s of a copy, GFLOPS of multiply-adds in float32, and the vector width that got them."""
+    """What a device reached: GB/s of reading or copying, GFLOPS of multiply-adds in float32, and the vector width that
+    got them.
+    """
 
     bandwidth: float
     gflops: float
@@ -292,8 +294,9 @@ def measure_peak(device: Device) -> Peak:
     items = device.target.compute_units * (8 if cpu else 64 * 32)
     lanes = (device.target.vector_width,) if cpu else (1, 4)
     copy = _PeakSource("copy", 4 if not cpu else device.target.vector_width, local)
+    read = _PeakSource("read", copy._lanes, local)
     multiply_add = {width: _PeakSource("fma", width, local) for width in lanes}
-    device.build([copy, *multiply_add.values()])
+    device.build([copy, read, *multiply_add.values()])
 
     nbytes = min(_PEAK_BYTES, device.target.max_allocation // 4)
     width = 4 * copy._lanes
@@ -309,9 +312,10 @@ def measure_peak(device: Device) -> Peak:
         count = min(count, per_item * items)
     args = [target, source, ("int", count), ("int", per_item)]
     bandwidth = 2 * count * width / _fastest(device, copy, args, (items,)) / 1e9
+    result = pool.allocate(4 * items)
+    bandwidth = max(bandwidth, count * width / _fastest(device, read, [result, *args[1:]], (items,)) / 1e9)
 
     best = (0.0, device.target.vector_width)
-    result = pool.allocate(4 * items)
     for each, kernel in multiply_add.items():
         rounds = _ROUNDS
         flops = 2.0 * _CHAINS * each * rounds * items
