@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: train test bench lint conformance clean
+.PHONY: train test bench bench-compare bench-scaling bench-chart lint conformance clean
 
 $(VENV)/.train: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,16 @@ test: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-compare: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.compare $(ARGS)
+
+bench-scaling: $(VENV)/.bench
+	$(BIN)/python -m benchmarks --scaling $(ARGS)
+
+bench-chart: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.chart
+	$(BIN)/python -m benchmarks.report
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
