@@ -23,6 +23,11 @@ def _times(found: list[float]) -> str:
     return f"{median:.1f} ({low:.0f}..{high:.0f})"
 
 
+def share(of_peak: float) -> str:
+    """Of the measured peak; more than all of it means that the data did not leave the caches."""
+    return f"{of_peak:.0%}" if of_peak <= 1.02 else "cache"
+
+
 def line(name: str, row: dict[str, Any]) -> str:
     """A row of a table that is being measured."""
     text = f"{name:36} {_times(row['us']):>29}"
@@ -32,7 +37,7 @@ def line(name: str, row: dict[str, Any]) -> str:
             text += f" {row['least']:5.2f} {'met' if row['ratio'] >= row['least'] else '---'}"
     if "of_peak" in row:
         work = f"{row['gflops']:7.1f}" if row["gflops"] else f"{'':7}"
-        text += f" {row['gbs']:7.1f} {work} {row['of_peak']:5.0%}"
+        text += f" {row['gbs']:7.1f} {work} {share(row['of_peak']):>5}"
     if "tinygrad_us" in row:
         text += f"\n{'  tinygrad (DEV=CL)':36} {_times(row['tinygrad_us']):>29}"
         text += f"  {row['tinygrad_us'][1] / row['us'][1]:.1f} times ours"
@@ -114,7 +119,7 @@ def rows_table(found: list[dict[str, Any]], group: str) -> str:
             low, median, high = row["us"]
             cells.append(f"{median:.0f} ({low:.0f}..{high:.0f})")
             cells.append(f"{row['ratio']:.2f}" if "ratio" in row else "")
-            cells.append(f"{row['of_peak']:.0%}" if "of_peak" in row else "")
+            cells.append(share(row["of_peak"]) if "of_peak" in row else "")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
