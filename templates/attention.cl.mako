@@ -3,11 +3,12 @@
 ## One work-item per work-group. All products are register tiles of MR rows by NV (NO) vectors over panels in local memory: per
 ## step of the sum NV vector loads, MR broadcasts, MR * NV multiply-adds. Powers are of two (scale and masks are times log2 e).
 ##
-## forward    group = (query head, batch, chunk of `chunk_rows` queries; under a causal mask the last, longest chunks first).
+## forward    group = (chunk of `chunk_rows` queries, query head, batch); under a causal mask a head's last, longest chunk first
+##   (and not all long chunks first: PoCL deals out half of what is left at a time).
 ##   For each block of BK keys: keys are transposed to panels of NR = NV * W, values copied, both shared by all strips of MR
 ##   queries; a strip gets its scores, its maxima and powers (online softmax: sums so far are scaled when a maximum grows), and
 ##   its weighted values. Kept for backward: log2 of each row's sum of powers.
-## backward   group = (key head, batch, part of the keys). For each block of BK keys: for each block of `block_rows` queries:
+## backward   group = (part of the keys, key head, batch). For each block of BK keys: for each block of `block_rows` queries:
 ##   shares p = 2^(s - lse), slopes ds = p (dp - delta) with delta = rowsum(g out), strip by strip; dq += ds k per strip;
 ##   dv += p^T g and dk += ds^T q per block. Five products, nothing computed twice, no atomics: a head's dq is summed by one
 ##   work-item, or in `parts` that attention_sum.cl.mako adds.
@@ -45,7 +46,7 @@ INLINE int${W} KERNEL_kept(long seed, long offset, long number, uint threshold) 
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(${V})))
 void KERNEL(${parameters}) {
-  const I batch = get_group_id(1);
+  const I batch = get_group_id(2);
   __local float *const keys_t = (__local float *)keys_t_memory;
   __local float *const scores = (__local float *)scores_memory;
   __local float *const queries = (__local float *)queries_memory;
@@ -150,8 +151,8 @@ ${statements}
 % endif
 </%def>
 <%def name="forward_body()">
-  const I head = get_group_id(0), key_head = head / sharing;
-  const I chunk = ${"get_num_groups(2) - 1 - get_group_id(2)" if causal else "get_group_id(2)"};
+  const I head = get_group_id(1), key_head = head / sharing;
+  const I chunk = ${"get_num_groups(0) - 1 - get_group_id(0)" if causal else "get_group_id(0)"};
   __local float *const values = (__local float *)values_memory;
   __local float *const sums = (__local float *)sums_memory;
   __local float *const tops = (__local float *)rows_memory;
@@ -254,7 +255,7 @@ ${statements}
   }
 </%def>
 <%def name="backward_body()">
-  const I key_head = get_group_id(0), part = get_group_id(2);
+  const I key_head = get_group_id(1), part = get_group_id(0);
   __local float *const values_t = (__local float *)values_t_memory;
   __local float *const slopes = (__local float *)slopes_memory;
   __local float *const keys = (__local float *)keys_memory;

@@ -37,7 +37,7 @@ from .walk import Parameters, index_type, load, store, up
 _LOCAL = 240 * 1024  # bytes of local memory worth using: half of a small second-level cache, less than Intel's bound
 _CHUNK = 256  # queries that share one packing of the keys, and more would not pay
 _KEYS = 128  # keys in a block
-_QUERIES = 48  # queries in a block of the backward pass
+_QUERIES = 72  # queries in a block of the backward pass
 _GROUP_FLOPS = 4e6  # work for which one more work-group of a CPU device pays its start
 _TILE = 16  # rows, and columns, of a GPU group's tile of scores
 _ITEMS = 64  # work-items of a GPU group
@@ -119,7 +119,7 @@ def _problem(q: Layout, k: Layout, v: Layout, attrs: tuple) -> _Problem:
 def choose_config(problem: _Problem, target: Target, backward: bool) -> AttentionConfig | None:
     """Sizes for a CPU device, by rules measured with benchmarks/kernels_attention.py; None where nothing fits."""
     lanes = target.vector_width
-    tile_rows, panel = (12 if lanes >= 16 else 6), 2 * lanes
+    tile_rows, panel = _tile_rows(problem.rows, lanes), 2 * lanes
     deepest = max(problem.depth, problem.value_depth)
     tile_vectors = 2 if deepest > lanes else 1
     pitch = up(deepest, tile_vectors * lanes) * tile_vectors * lanes
@@ -144,7 +144,7 @@ def choose_config(problem: _Problem, target: Target, backward: bool) -> Attentio
         if most_keys > keys:
             most_keys = keys
         elif keys > 2 * panel or keys > panel and rows == tile_rows:
-            keys = most_keys = up(keys // 2, panel) * panel
+            keys = most_keys = keys - panel
         elif rows > tile_rows:
             rows = up(rows // 2, tile_rows) * tile_rows
         elif keys > panel:
@@ -162,6 +162,15 @@ def choose_config(problem: _Problem, target: Target, backward: bool) -> Attentio
                 return None
             steps = _steps(problem, made(), lanes, backward)
     return made()
+
+
+def _tile_rows(rows: int, lanes: int) -> int:
+    """Rows of the register tile: as many as registers allow, fewer where that leaves less of a small problem idle.
+
+    A tile of two vectors and few rows waits for its sums; the shares are of the speed of the full tile.
+    """
+    shares = {12: 1.0, 11: 0.98, 8: 0.9, 4: 0.6, 2: 0.4, 1: 0.3} if lanes >= 16 else {6: 1.0, 4: 0.8, 2: 0.5, 1: 0.3}
+    return min(shares, key=lambda n: up(rows, n) * n / shares[n])
 
 
 def _even(size: int, most: int, step: int) -> int:
@@ -329,7 +338,7 @@ def lower_flash_attention(
     parameters.value("chunk_rows", chosen.rows)
     if dropout_p:
         parameters.chance(dropout_p)
-    groups = (problem.heads, problem.batch, up(problem.rows, chosen.rows))
+    groups = (up(problem.rows, chosen.rows), problem.heads, problem.batch)
     launch = _cpu_launch(
         "attention", parameters, groups, problem, chosen, lanes, attrs, facts, (*inputs, *outputs)
     )
@@ -390,7 +399,7 @@ def lower_flash_attention_backward(
     parameters.value("unscale", 1 - dropout_p, "float")
     if dropout_p:
         parameters.chance(dropout_p)
-    groups = (problem.key_heads, problem.batch, parts)
+    groups = (parts, problem.key_heads, problem.batch)
     launch = _cpu_launch(
         "attention_backward", parameters, groups, problem, chosen, lanes, attrs, facts, (*inputs, *outputs)
     )

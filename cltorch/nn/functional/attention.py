@@ -15,27 +15,26 @@ from ...autograd.modes import state
 from ...codegen.attention import fits
 from ...copies import cat
 from ...direct import run
-from ...dtypes import FLOAT, bool_, float32, int64
-from ...functions.creation import counted, ones
+from ...dtypes import FLOAT, bool_, float32
+from ...functions.creation import ones
 from ...functions.nodes import give_backward
-from ...functions.random import default_generator
+from ...functions.random import Generator, default_generator, drawn
 from ...ops.attention import FLASH_ATTENTION, FLASH_ATTENTION_BACKWARD
 from ...ops.random import UNIFORM
 from ...shapes import Layout, layout
 from ...tensor import Tensor, make
+from ..attention import SDPBackend, may_use
+from ..attention.bias import CausalBias
 from .affine import linear
 from .noise import dropout
 from .padding import pad
-
-MATH, FLASH = "math", "flash"
-enabled: set[str] = {MATH, FLASH}  # the forms that may be used; nn.attention.sdpa_kernel changes it
 
 
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attn_mask: Tensor | None = None,
+    attn_mask: Tensor | CausalBias | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
@@ -44,7 +43,8 @@ def scaled_dot_product_attention(
     """softmax(q k^T * scale + mask) v.
 
     Args:
-        attn_mask: broadcast to (..., L, S); of bools (True: takes part) or of numbers that are added.
+        attn_mask: broadcast to (..., L, S); of bools (True: takes part) or of numbers that are added; or one of
+            nn.attention.bias.
         dropout_p: share of the weights that are dropped, always (also outside training).
         is_causal: position i sees only positions up to i.
         scale: 1 / sqrt(E) if None.
@@ -60,6 +60,13 @@ def scaled_dot_product_attention(
     Raises:
         RuntimeError: `attn_mask` together with `is_causal`; sizes or dtypes that do not fit.
     """
+    if isinstance(attn_mask, CausalBias):
+        named, attn_mask = attn_mask, None
+        if is_causal:
+            raise RuntimeError("scaled_dot_product_attention: CausalBias should not be used with causal=True")
+        is_causal = named.upper_left
+        if not is_causal:
+            attn_mask = named.materialized(query.device)
     _check(query, key, value, attn_mask, dropout_p, is_causal)
     lead = query._layout.shape[:-2]
     if enable_gqa and lead and key._layout.shape[-3] != lead[-1]:
@@ -70,12 +77,12 @@ def scaled_dot_product_attention(
                 f"query, got {shared}, {value._layout.shape[-3]} and {heads}"
             )
     factor = 1 / math.sqrt(max(query._layout.shape[-1], 1)) if scale is None else float(scale)
-    if FLASH in enabled:
+    if may_use(SDPBackend.FLASH_ATTENTION):
         found = _flash(query, key, value, attn_mask, float(dropout_p), is_causal, factor, enable_gqa)
         if found is not None:
             return found
-    if MATH not in enabled:
-        raise RuntimeError("No available kernel. Aborting execution.")
+    if not may_use(SDPBackend.MATH):
+        raise RuntimeError("scaled_dot_product_attention: No available kernel. Aborting execution.")
     sharing = 1
     if enable_gqa and lead:
         sharing = lead[-1] // key._layout.shape[-3]
@@ -235,10 +242,9 @@ def _shared(x: Tensor, sharing: int) -> Tensor:
 
 def _keep(like: Tensor, shape: tuple[int, ...], dropout_p: float, numbers: Sequence[int]) -> Tensor:
     """1 / (1 - p) where an element of the weights is kept, 0 where it is dropped: what the kernels compute."""
-    device = like._storage.device
-    seed, offset = numbers
-    index = counted(shape, int64, device)
-    kept = run(UNIFORM, (index, seed, offset)) >= dropout_p
+    generator = Generator().manual_seed(numbers[0])
+    generator.take(numbers[1])
+    kept = drawn(UNIFORM, shape, float32, like._storage.device, generator) >= dropout_p
     return kept.to(like.dtype) * (1 / (1 - dropout_p) if dropout_p < 1 else 0.0)
 
 
@@ -342,7 +348,10 @@ def multi_head_attention_forward(
             "`generate_square_subsequent_mask` to create this mask."
         )
     if not batched:
-        query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
+        same = key is query, value is key
+        query = query.unsqueeze(1)
+        key = query if same[0] else key.unsqueeze(1)
+        value = key if same[1] else value.unsqueeze(1)
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
     length, n, width = query.shape
     if width != embed_dim_to_check or width % num_heads:
@@ -353,38 +362,102 @@ def multi_head_attention_forward(
     each = width // num_heads
     if use_separate_proj_weight:
         weights = (q_proj_weight, k_proj_weight, v_proj_weight)
+        biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
+        pairs = zip((query, key, value), weights, biases)
+        q, k, v = (_rows_of_batch(x, w, b) for x, w, b in pairs)  # type: ignore[arg-type]  # (N, L, E)
     else:
         assert in_proj_weight is not None
-        weights = in_proj_weight.chunk(3)
-    biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
-    q, k, v = (linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases))  # type: ignore[arg-type]
+        q, k, v = _projected(query, key, value, in_proj_weight, in_proj_bias)
     if bias_k is not None and bias_v is not None:
-        k, v = cat([k, bias_k.expand(1, n, width)]), cat([v, bias_v.expand(1, n, width)])
-    q = q.reshape(length, n * num_heads, each).transpose(0, 1)  # (N heads, L, E / heads)
-    k = k.reshape(k.shape[0], n * num_heads, each).transpose(0, 1) if static_k is None else static_k
-    v = v.reshape(v.shape[0], n * num_heads, each).transpose(0, 1) if static_v is None else static_v
+        k, v = (cat([x, b.expand(n, 1, width)], 1) for x, b in ((k, bias_k), (v, bias_v)))
+    q, k, v = (x.unflatten(-1, (num_heads, each)).transpose(1, 2) for x in (q, k, v))  # (N, heads, L, E / heads)
+    if static_k is not None:
+        k = static_k.unflatten(0, (n, num_heads))
+    if static_v is not None:
+        v = static_v.unflatten(0, (n, num_heads))
     if add_zero_attn:
         k, v = pad(k, (0, 0, 0, 1)), pad(v, (0, 0, 0, 1))
-    source = k.shape[1]
-    scores = (q * (1 / math.sqrt(each))).bmm(k.transpose(1, 2)).reshape(n, num_heads, length, source)
-    if attn_mask is not None:
-        mask = _added(attn_mask, q)
-        mask = mask.reshape(n, num_heads, length, -1) if mask.dim() == 3 else mask
-        scores = scores + pad(mask, (0, source - mask.shape[-1]))
-    if key_padding_mask is not None:
-        ignored = _added(key_padding_mask, q)
-        scores = scores + pad(ignored, (0, source - ignored.shape[-1])).reshape(n, 1, 1, source)
-    shares = scores.softmax(-1)
-    if training and dropout_p > 0:
-        shares = dropout(shares, dropout_p)
-    out = shares.reshape(n * num_heads, length, source).bmm(v)  # (N heads, L, E / heads)
-    out = linear(out.transpose(0, 1).reshape(length, n, width), out_proj_weight, out_proj_bias)
+    share = dropout_p if training else 0.0
+    if not need_weights and is_causal and key_padding_mask is None and bias_k is None and not add_zero_attn:
+        out, shares = scaled_dot_product_attention(q, k, v, None, share, is_causal=True), None
+    else:
+        mask = _merged(attn_mask, key_padding_mask, q, k.shape[2])
+        if need_weights:
+            scores = (q * (1 / math.sqrt(each))).matmul(k.transpose(2, 3))
+            shares = (scores if mask is None else scores + _added(mask, q)).softmax(-1)
+            if share > 0:
+                shares = dropout(shares, share)
+            out = shares.matmul(v)
+        else:
+            seen = ~mask if mask is not None and mask.dtype is bool_ else mask
+            out, shares = scaled_dot_product_attention(q, k, v, seen, share), None
+    out = linear(out.transpose(1, 2).reshape(n, length, width), out_proj_weight, out_proj_bias).transpose(0, 1)
     if not batched:
         out = out.squeeze(1)
-    if not need_weights:
+    if shares is None:
         return out, None
     shown = shares.mean(1) if average_attn_weights else shares
     return out, shown if batched else shown.squeeze(0)
+
+
+def _rows_of_batch(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The projection of (L, N, E) as (N, L, ·), computed in the order in which `x` lies in memory."""
+    batch_first = x.stride(0) < x.stride(1)
+    return linear(x.transpose(0, 1), weight, bias) if batch_first else linear(x, weight, bias).transpose(0, 1)
+
+
+def _projected(
+    query: Tensor, key: Tensor, value: Tensor, weight: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value through their thirds of the projection, in as few products as they are tensors."""
+    width = query.shape[-1]
+    if key is value:
+        if query is key:
+            return _rows_of_batch(query, weight, bias).chunk(3, -1)
+        first, rest = weight.split([width, 2 * width])
+        ours, others = (None, None) if bias is None else bias.split([width, 2 * width])
+        return (_rows_of_batch(query, first, ours), *_rows_of_batch(key, rest, others).chunk(2, -1))
+    biases = (None, None, None) if bias is None else bias.chunk(3)
+    return tuple(  # type: ignore[return-value]
+        _rows_of_batch(x, w, b) for x, w, b in zip((query, key, value), weight.chunk(3), biases)
+    )
+
+
+def _merged(mask: Tensor | None, padding: Tensor | None, q: Tensor, keys: int) -> Tensor | None:
+    """Both masks as one that broadcasts to (N, heads, L, S): bools (True: ignored) if both are, else numbers to add.
+
+    Keys that were appended (by bias_k or zeros) are always seen.
+    """
+    n, heads, length, _ = q.shape
+    found: Tensor | None = None
+    if mask is not None:
+        if mask.dim() == 2:
+            if mask.shape[0] != length:
+                raise RuntimeError(
+                    f"The shape of the 2D attn_mask is {tuple(mask.shape)}, but should be {(length, keys)}."
+                )
+            found = mask
+        elif mask.dim() == 3:
+            if tuple(mask.shape[:2]) != (n * heads, length):
+                raise RuntimeError(
+                    f"The shape of the 3D attn_mask is {tuple(mask.shape)}, but should be {(n * heads, length, keys)}."
+                )
+            found = mask.reshape(n, heads, length, -1)
+        else:
+            raise RuntimeError(f"attn_mask's dimension {mask.dim()} is not supported")
+        found = pad(found, (0, keys - found.shape[-1]))
+    if padding is None:
+        return found
+    if padding.shape[0] != n or padding.dim() != 2:
+        raise RuntimeError(
+            f"multi_head_attention_forward: key_padding_mask: got shape {tuple(padding.shape)}, wanted ({n}, S)"
+        )
+    ignored = pad(padding, (0, keys - padding.shape[-1])).reshape(n, 1, 1, keys)
+    if found is None:
+        return ignored if ignored.dtype is bool_ else ignored.to(q.dtype)
+    if found.dtype is bool_ and ignored.dtype is bool_:
+        return found | ignored
+    return _added(found, q) + _added(ignored, q)
 
 
 def _added(mask: Tensor, like: Tensor) -> Tensor:

@@ -104,7 +104,10 @@ class MultiheadAttention(Module):
     ) -> tuple[Tensor, Tensor | None]:
         turn = self.batch_first and query.dim() == 3
         if turn:
-            query, key, value = query.transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1)
+            same = key is query, value is key  # told apart by identity: one product for all that are the same
+            query = query.transpose(0, 1)
+            key = query if same[0] else key.transpose(0, 1)
+            value = key if same[1] else value.transpose(0, 1)
         out, weights = F.multi_head_attention_forward(
             query,
             key,
