@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import recurrent
+from . import recurrent, transformer
 from .cases import Case, Goal, normal
 from .peer_source import vision_models
 
@@ -122,6 +122,9 @@ CASES = [
          grad=True, whole=True),
     Case("GRU 2x256 step b16", "models", lambda torch: recurrent.training_step(torch, "GRU"), RECURRENT,
          grad=True, whole=True),
+    Case("transformer step b4", "models", transformer.training_step, goal("transformer step b4", 1.1),
+         grad=True, whole=True),
     _forward_case("ResNet-18 224", lambda torch: vision_models(torch).resnet18(), _image(224), INFERENCE),
     _forward_case("MobileNetV2 224", lambda torch: vision_models(torch).mobilenet_v2(), _image(224), INFERENCE),
+    Case("transformer inference b1", "inference", transformer.inference, INFERENCE, whole=True),
 ]  # fmt: skip

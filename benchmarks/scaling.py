@@ -94,7 +94,11 @@ def measure(store: Store, torch: Any, pattern: str = "") -> None:
     for family in FAMILIES:
         if not re.search(pattern, family.name):
             continue
-        row = _measured(family, torch)
+        try:
+            row = _measured(family, torch)
+        except (RuntimeError, NotImplementedError, MemoryError) as error:  # the other families still count
+            print(f"{family.name}: failed: {str(error)[:300]}")
+            continue
         store.add("scaling", family.name, row)
         work = [family.work(size) for size in family.sizes]
         print(f"{family.name}, {family.unit} (PyTorch):")
@@ -114,6 +118,8 @@ def draw(found: dict[str, dict[str, Any]], path: Path = PLOT) -> None:
 
     rows = {label: data["rows"].get("scaling", {}) for label, data in found.items()}
     families = [family for family in FAMILIES if any(family.name in named for named in rows.values())]
+    if not families:
+        return
     figure, axes_of = plt.subplots(2, (len(families) + 1) // 2, figsize=(17, 8), layout="constrained", squeeze=False)
     for axes, family in zip(axes_of.flat, families):
         peer: tuple[list[int], list[float]] | None = None
