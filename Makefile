@@ -41,7 +41,7 @@ bench-scaling: $(VENV)/.bench
 
 bench-chart: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.chart
-	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.report --write
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

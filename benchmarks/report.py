@@ -1,17 +1,21 @@
 """Results as text: a line per row, whether the goals are met, and the tables of docs/benchmarks.md.
 
-    python -m benchmarks.report          # the newest measurement of each row on each device, as Markdown
+    python -m benchmarks.report            # the newest measurement of each row on each device, as Markdown
+    python -m benchmarks.report --write    # the same, into docs/benchmarks.md
 """
 
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from . import results
 
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = (
     f"{'case':36} {'cltorch us (10%..90%)':>29} {'PyTorch us (10%..90%)':>29} {'ratio':>6} {'goal':>5}     "
     f"{'GB/s':>7} {'GFLOPS':>7} {'peak':>5}"
@@ -148,17 +152,36 @@ def footprint_table(found: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def document(found: list[dict[str, Any]]) -> str:
+    """All tables, and what was measured on what."""
+    devices = "; ".join(
+        f"{data['label']}: {data['device']}, {data['driver']}, {data['peak_gbs']:g} GB/s and {data['peak_gflops']:g} "
+        f"GFLOPS measured, commit {data['commit']}, {data['date'][:10]}"
+        for data in found
+    )
+    parts = [f"PyTorch {found[0]['torch']} with {found[0]['threads']} threads. {devices}.", "## Goals", goals(found)]
+    groups = list(dict.fromkeys(group for data in found for group in data["rows"]))
+    for group in groups:
+        if group not in ("host", "footprint", "scaling"):
+            parts += [f"## {group}", rows_table(found, group)]
+    if "footprint" in groups:
+        parts += ["## Memory and first step", footprint_table(found)]
+    return "\n\n".join(parts)
+
+
 def main() -> int:
     found = list(results.latest().values())
     if not found:
         print("no results yet: python -m benchmarks")
         return 1
-    print(goals(found))
-    groups = list(dict.fromkeys(group for data in found for group in data["rows"]))
-    for group in groups:
-        if group not in ("host", "footprint"):
-            print(f"\n{rows_table(found, group)}")
-    print(f"\n{footprint_table(found)}")
+    text = document(found)
+    if "--write" in sys.argv[1:]:
+        page = PAGE.read_text(encoding="utf-8")
+        filled = re.sub(r"(?s)(<!-- tables -->\n).*(\n<!-- end of tables -->)", lambda m: m[1] + text + m[2], page)
+        PAGE.write_text(filled, encoding="utf-8")
+        print(f"written: {PAGE}")
+    else:
+        print(text)
     return 0
 
 

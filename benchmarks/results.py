@@ -48,7 +48,8 @@ class Store:
             self.data = json.loads(self.path.read_text(encoding="utf-8"))
         dirty = bool(_git("status", "--porcelain", "--", "../cltorch", "../kernels", "../templates"))
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self.data.update(about, label=label, commit=commit(), date=now, dirty=dirty)
+        self.data.update(about, label=label, date=now, dirty=dirty)
+        self.data.setdefault("commit", commit())
 
     def add(self, group: str, name: str, row: dict[str, Any]) -> None:
         """Set (or set anew) what is known about a row; keys it has besides stay."""
