@@ -48,16 +48,19 @@
   INLINE T##W vec_load##W(const SPACE T *p) { return *(const SPACE T##W##_unaligned *)p; }                             \
   INLINE void vec_store##W(T##W v, SPACE T *p) { *(SPACE T##W##_unaligned *)p = v; }
 
-#define VECTOR_ACCESS(T, W)                                                                                            \
+// H: W / 2. The two ways to store differ, or LLVM makes one plain store of them.
+#define VECTOR_ACCESS(T, W, H)                                                                                         \
   typedef T##W T##W##_unaligned __attribute__((aligned(sizeof(T))));                                                   \
   VECTOR_ACCESS_IN(__global, T, W)                                                                                     \
   VECTOR_ACCESS_IN(__local, T, W)                                                                                      \
   VECTOR_ACCESS_IN(__private, T, W)                                                                                    \
   INLINE void vec_stream##W(T##W v, __global T *p) {                                                                   \
-    if (((size_t)p & (sizeof(T##W) - 1)) == 0)                                                                         \
+    if (((size_t)p & (sizeof(T##W) - 1)) == 0) {                                                                       \
       PAST_CACHE(v, (__global T##W *)p);                                                                               \
-    else                                                                                                               \
-      vec_store##W(v, p);                                                                                              \
+    } else {                                                                                                           \
+      vec_store##H(v.lo, p);                                                                                           \
+      vec_store##H(v.hi, p + H);                                                                                       \
+    }                                                                                                                  \
   }
 
 #define SCALAR_ACCESS_IN(SPACE, T)                                                                                     \
@@ -68,10 +71,10 @@
   SCALAR_ACCESS_IN(__global, T)                                                                                        \
   SCALAR_ACCESS_IN(__local, T)                                                                                         \
   SCALAR_ACCESS_IN(__private, T)                                                                                       \
-  VECTOR_ACCESS(T, 2)                                                                                                  \
-  VECTOR_ACCESS(T, 4)                                                                                                  \
-  VECTOR_ACCESS(T, 8)                                                                                                  \
-  VECTOR_ACCESS(T, 16)
+  VECTOR_ACCESS(T, 2, 1)                                                                                               \
+  VECTOR_ACCESS(T, 4, 2)                                                                                               \
+  VECTOR_ACCESS(T, 8, 4)                                                                                               \
+  VECTOR_ACCESS(T, 16, 8)
 
 ACCESS(char)
 ACCESS(uchar)

@@ -20,6 +20,8 @@ from .source import Argument, Input, Output, Value
 
 INPUT, STORE, INDEX = "input", "store", "index"
 _STREAM_BYTES = 1 << 25  # a result too large to be still in a cache when it is read
+_AHEAD_BYTES = 4096  # how far ahead of the loop lines are fetched: the processor's own fetching stops at a page's end
+_LEAST_FETCH = 16  # bytes of a turn of the loop that are worth an instruction
 _STREAMS = ("intel", "pocl")  # drivers known to compile stores past the cache, and prefetches
 
 
@@ -178,6 +180,18 @@ def streaming(shape: Sequence[int], operands: Sequence[Operand], target: Target)
         replace(o, stream=o.role == STORE and o.alias < 0 and o.dtype.itemsize * n >= _STREAM_BYTES)
         for o, n in zip(operands, elements)
     ]
+
+
+def fetches(operands: Sequence[Operand], places: Sequence[str], width: int) -> list[str]:
+    """C that fetches, ahead of a loop of `width` elements a turn, the lines that operands at `places` will read and
+    write there. For loops over memory that goes on after what a work-group takes; targets that stream.
+    """
+    out = []
+    for o, place in zip(operands, places):
+        shared = o.role == STORE and o.alias >= 0  # fetched as the input
+        if not (o.stream or shared) and o.dtype.itemsize * width >= _LEAST_FETCH:
+            out.append(f"PREFETCH({o.pointer} + {place} + {_AHEAD_BYTES // o.dtype.itemsize});")
+    return out
 
 
 def value_arguments(ctype: str, numbers: Sequence[int]) -> list[Value]:

@@ -30,11 +30,13 @@ from .operands import (
     by_stride,
     bytes_moved,
     collapse,
+    fetches,
     gather_operands,
     index_ctype,
     kind_of,
     reorder,
     streaming,
+    streams,
     widest,
     width_for,
 )
@@ -212,6 +214,9 @@ def _flat(
         )
 
     vector, scalar = code("j", width), code("k", 1)
+    if streams(target):
+        ahead = [o for o in operands if o.role != INDEX and kinds[o] == "unit"]
+        vector.statements[:0] = fetches(ahead, ["j"] * len(ahead), width)
     parameters, arguments = _pointers(operands)
     parameters.append(f"const {ctype} n")
     arguments.append(Value(ctype, n))
@@ -577,6 +582,8 @@ def _multi_launch(
         )
 
     vector, scalar = code("j", width), code("k", 1)
+    if streams(target):
+        vector.statements[:0] = fetches(pointers, ["j"] * len(pointers), width)
     written = set(shared.values())
     kinds = {
         o: f"__global {'' if o.role == STORE or o.number in written else 'const '}{o.dtype.storage} *" for o in pointers

@@ -82,11 +82,15 @@ def _staged(analysis: Analysis, walk: Walk, target: Target) -> tuple[dict[int, i
 
 
 def _prefetch_pays(analysis: Analysis, walk: Walk, target: Target) -> bool:
-    """True where the next row would come from memory while this one is computed from the cache."""
-    if not (streams(target) and walk.horizontal and walk.kept and walk.kept[-1] > 1 and analysis.passes >= 2):
+    """True where lines can be asked for early enough: in one pass or down the rows always, in several where a row and
+    the next one stay in the cache.
+    """
+    if not streams(target):
         return False
+    if analysis.passes == 1 or not walk.horizontal:
+        return True
     bytes_each = sum(o.dtype.itemsize for o in walk.operands if o.role != INDEX and is_full(analysis, o))
-    return bytes_each * prod(walk.reduced) <= _PREFETCH_BYTES
+    return bool(walk.kept) and walk.kept[-1] > 1 and bytes_each * prod(walk.reduced) <= _PREFETCH_BYTES
 
 
 def launch(analysis: Analysis, walk: Walk, target: Target, parts: int, split: tuple[int, int] | None) -> Launch:

@@ -11,10 +11,12 @@ from typing import Any
 
 from ..dtypes import DType, bool_, float32, int64
 from .expression import Block, convert, needed_values, register_type
-from .operands import INDEX, INPUT, STORE, Operand, index_ctype, kind_of
+from .operands import INDEX, INPUT, STORE, Operand, fetches, index_ctype, kind_of
 from .program import Instr, Reduce
 from .rowwise_analysis import ARG, POSITION, Analysis, Walk, is_full
 from .rowwise_reduction import Reduction, accumulator_dtype, key_dtype_of
+
+_ROWS_AHEAD = 8  # rows fetched ahead of a loop down the rows
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Form:
     staged: dict[int, int]  # value -> pass that computes it
     stage_elements: int
     partials: bool  # write raw reductions to scratch instead of the program's stores
-    prefetch: bool = False  # fetch the next row while the second pass computes, and this row's results before the last
+    prefetch: bool = False  # fetch lines before they are needed
     short: bool = False  # a row is one block: no compensated sums
     overlap: bool = False  # the end of a row is one more vector
 
@@ -224,12 +226,28 @@ class UnitCode:
         return min(self.copies, 4 if cost <= 4 and len(reduces) <= 2 else 2 if cost <= 24 else 1)
 
     def _prefetches(self, level: int, at: str, used: set[int]) -> list[str]:
-        """While the second pass computes, the next row is fetched; in the pass before the last, lines to be stored."""
-        if not self.form.prefetch:
-            return []
+        """Fetches from memory. One pass: what comes next. More: while the second one computes, the next row; in the
+        pass before the last, lines to be stored.
+        """
         out: list[str] = []
+        if not self.form.prefetch:
+            return out
+        inner = len(self.walk.shape) - 1
         for k, o in enumerate(self.walk.operands):
             if o.role == INDEX or not is_full(self.analysis, o) or self.kinds[o] != "unit":
+                continue
+            if not self.horizontal:
+                if o.role == INPUT and level == 1 and k in used:
+                    ahead = f"{_ROWS_AHEAD} * {o.name}_m{len(self.walk.reduced) - 1}"
+                    out.append(f"PREFETCH({o.pointer} + {o.name}_p + {at} + {ahead});")
+                continue
+            if self.analysis.passes == 1:
+                whole = (
+                    not self.walk.kept
+                    or o.strides[len(self.walk.kept) - 1] == o.strides[inner] * self.walk.shape[inner]
+                )
+                if o.role == INPUT and whole:
+                    out += fetches([o], [f"{o.name}_p + {at}"], self.width)
                 continue
             step = ""
             if o.role == INPUT and level == 2 and o.strides[len(self.walk.kept) - 1]:
