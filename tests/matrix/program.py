@@ -635,6 +635,38 @@ def training() -> None:
 
 
 @family
+def attention() -> None:
+    """Both directions: causal, several blocks and strips, heads that share keys, masks, dropout, 16 bits."""
+
+    def composed(q: np.ndarray, k: np.ndarray, v: np.ndarray, *seen: np.ndarray, scale: float = 0.25) -> np.ndarray:
+        sharing = q.shape[1] // k.shape[1]
+        scores = scale * q @ np.repeat(k, sharing, 1).swapaxes(-1, -2)
+        for mask in seen:
+            scores = np.where(mask, scores, -np.inf)
+        return softmax(scores, -1) @ np.repeat(v, sharing, 1)
+
+    attend = F.scaled_dot_product_attention
+    for shapes in [((1, 2, 37, 8), (1, 2, 37, 8), (1, 2, 37, 5)), ((1, 2, 15, 18), (1, 1, 40, 18), (1, 1, 40, 33))]:
+        given = [array(*s) for s in shapes]
+        gradients(lambda *x: attend(*x, scale=0.25, enable_gqa=True), composed, given)
+        below = np.tri(shapes[0][2], shapes[1][2], dtype=bool)
+        gradients(
+            lambda *x: attend(*x, scale=0.25, is_causal=True, enable_gqa=True),
+            lambda *x, below=below: composed(*x, below), given,
+        )  # fmt: skip
+    q, k, v = array(1, 2, 6, 8), array(1, 2, 19, 8), array(1, 2, 19, 8)
+    seen = RNG.random((6, 19)) > 0.4
+    seen[:, 3] = True
+    gradients(
+        lambda *x: attend(*x, attn_mask=torch.tensor(seen), scale=0.25), lambda *x: composed(*x, seen), [q, k, v]
+    )
+    same(attend(t(q).half(), t(k).half(), t(v).half(), scale=0.25), composed(q, k, v), 4e-3)
+    eyes, zeros = torch.eye(32).reshape(1, 1, 32, 32), torch.zeros(1, 1, 32, 32)
+    dropped = attend(zeros, zeros, eyes, dropout_p=0.5)
+    same(dropped * (dropped - 1 / 16), np.zeros((1, 1, 32, 32)), 1e-6)  # 0 or 1 / 32 / 0.5
+
+
+@family
 def double_backward() -> None:
     a = array(5)
     x = t(a, grad=True)
