@@ -48,6 +48,7 @@ void KERNEL(const __global ${TW} *restrict taps, const __global ${T} *restrict t
     for (int q0 = 0; q0 < q_count; q0 += chunk) {
         const int count = q_count - q0 < chunk ? q_count - q0 : chunk;
         ${transform}
+        const __global ${WT} *w_next = w_block + (q0 + chunk) * w_q;
 % else:
         const int q0 = 0, count = q_count;
 % endif
@@ -55,6 +56,14 @@ void KERNEL(const __global ${TW} *restrict taps, const __global ${T} *restrict t
         const __global ${T} *v_block = tiles + (((long)block * ${X} + f) * tiles_plane + q0 * ${MT} / ${W}) * ${W};
 % if CHUNKED:
         const __global ${TW} *u_block = to_taps + f * taps_plane;
+        // some lines of the weights of the next chunk
+% if RUN:
+        for (int e = f * ${LINE}; e < chunk * 9; e += ${X * LINE})
+            for (int m = 0; m < ${NK * W}; m++) PREFETCH(w_next + m * w_m + e);
+% else:
+        for (int q = f; q < chunk; q += ${X})
+            for (int m = 0; m < ${NK * W}; m++) PREFETCH(w_next + q * w_q + m * w_m);
+% endif
 % else:
         const __global ${TW} *u_block = taps + ((long)m_block * ${X} + f) * taps_plane;
 % endif

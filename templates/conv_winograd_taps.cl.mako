@@ -9,6 +9,7 @@ FLIP turns the taps by half a turn, for backward-data.
 M, X, TW = NK * W, A * A, f"{T}{W}"
 runs = "1" if RUN else "count"
 length = "count * 9" if RUN else "9"
+turn = wload.replace("vec_load", "").replace("load", "")
 %>
 {
     for (int run = 0; run < ${runs}; run++)
@@ -16,10 +17,19 @@ length = "count * 9" if RUN else "9"
             const ${INDEX} from = (q0 + run) * w_q + k * ${W} * w_m;
             const int rows = m_count - m0 - k * ${W};
             __local ${TW} *to = pack + run * ${9 * NK} + k;
+% if not RUN:
+            if (rows >= ${W}) {
+                const __global ${WT} *p = w_block + from;
+                ${turn}transpose_strip${W}(p, w_m, to, ${NK});
+                ${turn}transpose_strip${W}(p + 4, w_m, to + ${4 * NK}, ${NK});
+                ${turn}transpose_strip${W}(p + 5, w_m, to + ${5 * NK}, ${NK});
+                continue;
+            }
+% endif
             for (int e = 0; e < ${length}; e += ${W}) {
                 const int left = ${length} - e < ${W} ? ${length} - e : ${W};
                 if (rows >= ${W} && from + ${W - 1} * w_m + e + ${W} <= w_left) {
-                    ${wload.replace("vec_load", "").replace("load", "")}transpose${W}(w_block + from + e, w_m, to + e * ${NK}, ${NK});
+                    ${turn}transpose${W}(w_block + from + e, w_m, to + e * ${NK}, ${NK});
                 } else {
                     for (int i = 0; i < left; i++) {
                         __local ${T} *lane = (__local ${T} *)(to + (e + i) * ${NK});
@@ -30,6 +40,11 @@ length = "count * 9" if RUN else "9"
             }
         }
     for (int i = 0; i < count * ${NK}; i++) {
+% if not CHUNKED:
+% for f in range(X):
+        PREFETCH_WRITE(to_taps + ${f} * taps_plane + i + ${2 * NK});
+% endfor
+% endif
         const __local ${TW} *g = pack + i / ${NK} * ${9 * NK} + i % ${NK};
 ${spread}
 % for i in range(A):

@@ -1,9 +1,9 @@
 """Lowers 3x3 convolutions of stride 1 by Winograd's algorithm: forward and the gradient of the input, as one problem.
 
 Floor 1b, part of `conv`. F(m, 3) makes a square of m x m outputs from (m + 2) x (m + 2) inputs with (m + 2)^2 products
-per pair of channels instead of 9 m^2: 2.25 times fewer with m = 2, four times fewer with m = 4. Three launches, each a
-template with its own description: transformed taps, transformed images, and matrix products per frequency with the
-inverse transform and the epilogue. Where there are few tiles for the taps, the third does the work of the first.
+per pair of channels instead of 9 m^2: 2.25 times fewer with m = 2, four times fewer with m = 4. Two launches, each a
+template with its own description: transformed images and taps, then matrix products per frequency with the inverse
+transform and the epilogue. Where there are few tiles for the taps, the second transforms the taps in passing.
 
 CPU class and float registers only: double stays direct, and so does everything on GPUs.
 """
@@ -128,7 +128,7 @@ def _sizes(shape: tuple[int, ...], q_count: int, c: WinogradConfig) -> _Sizes:
 
 
 def _local(shape: tuple[int, ...], q_count: int, c: WinogradConfig) -> tuple[int, int, int, int]:
-    """Bytes of local memory of the third launch: packed taps, products, pixels, the transposed square."""
+    """Bytes of local memory of the second launch: packed taps, products, pixels, a transposed square."""
     s, vector = _sizes(shape, q_count, c), 4 * c.width
     pixels = c.outputs**2 * min(RUN, s.tiles_x, c.tiles) + c.width
     pack = (9 * c.chunk + c.width) * c.vectors if c.chunk else 0
@@ -154,7 +154,6 @@ def configure(
     n, m_count, h, w = shape
     width = min(16, target.vector_width)
     vectors = 2 if m_count > width else 1
-    chunk = min(64, round_up(q_count, width)) if chunked else 0
     tiles = n * ceil_div(h, outputs) * ceil_div(w, outputs)
     m_blocks, q_blocks = ceil_div(m_count, vectors * width), ceil_div(q_count, width)
     image, inverse, ahead, within = (700, 340, 650, 250) if outputs == 4 else (300, 100, 350, 140)
@@ -166,13 +165,16 @@ def configure(
         for held in (16, 24, 32, 48, 64, 96):
             blocks = ceil_div(tiles, held)
             block = round_up(ceil_div(tiles, blocks), tile)
+            chunk = min(64 if block > 16 else 32, round_up(q_count, width)) if chunked else 0
             config = WinogradConfig(outputs, width, vectors, tile, block, 4, chunk)
             if sum(_local(shape, q_count, config)) > target.local_memory - 1024:
                 continue
             products = max(tile * vectors, tile + vectors, 8) / 2 + 0.5
             group = (outputs + 2) ** 2 * q_count * (ceil_div(block, tile) * products * 1.3 + 2 * vectors)
             group += block * vectors * inverse + (q_count * vectors * within if chunked else 0)
-            rounds = ceil_div(blocks * m_blocks, target.compute_units)
+            rounds: float = ceil_div(blocks * m_blocks, target.compute_units)
+            if blocks * m_blocks < 4 * target.compute_units:
+                rounds *= 1.5  # PoCL shares out few groups badly: four of them took four times as long as eight
             cost = before / target.compute_units + rounds * group + 2 * LAUNCH
             if best is None or cost < best[1]:
                 best = config, cost
@@ -220,6 +222,15 @@ def choose_winograd(
     return _choose(shape, given.shape[1], form, target)
 
 
+def _scratch(p: _Problem, c: WinogradConfig) -> tuple[int, ...]:
+    """Bytes of each scratch buffer: transformed tiles, transformed taps and, if they are spilled, products."""
+    s = _sizes(p.out_shape, p.q_count, c)
+    groups, frequency = s.m_blocks * s.blocks, s.frequencies * c.width * 4
+    taps = (groups if c.chunk else s.m_blocks) * frequency * s.taps_plane
+    products = (groups * frequency * s.products_plane,) if c.spilled else ()
+    return (s.blocks * frequency * s.tiles_plane, taps, *products)
+
+
 def _taps(p: _Problem, c: WinogradConfig, index: str) -> str:
     """The text that packs and transforms taps."""
     kind, flip = f"float{c.width}", p.op == "conv_input"
@@ -236,6 +247,8 @@ def _taps(p: _Problem, c: WinogradConfig, index: str) -> str:
         A=c.outputs + 2,
         INDEX=index,
         RUN=p.w_q == 9,
+        CHUNKED=bool(c.chunk),
+        WT=p.weight.dtype.storage,
         wload=loader(p.weight.dtype),
         spread=twice(TAPS[c.outputs], (3, c.outputs + 2), load, kind, "u"),
     )
@@ -245,54 +258,36 @@ def _weight_numbers(p: _Problem, index: str) -> list[tuple[str, int]]:
     return [(index, p.weight.offset), (index, p.w_m), (index, p.w_q), (index, p.weight.extent()[1] + 1)]
 
 
-def _weight_launch(p: _Problem, c: WinogradConfig, target: Target) -> Launch:
-    s, index = _sizes(p.out_shape, p.q_count, c), index_type(p.weight)
-    chunk = min(p.q_count, 32)
+def _ahead_launch(p: _Problem, c: WinogradConfig, target: Target) -> Launch:
+    """Transforms the images and, unless the taps are transformed in passing, those too."""
+    s, given = _sizes(p.out_shape, p.q_count, c), p.given
+    index = index_type(given, p.weight)
     body = render(
-        "conv_winograd_weight",
+        "conv_winograd_ahead",
         T="float",
+        IT=given.dtype.storage,
         WT=p.weight.dtype.storage,
         W=c.width,
         NK=c.vectors,
-        A=s.side,
-        INDEX=index,
-        transform=_taps(p, c, index),
-    )
-    numbers = [
-        ("int", s.m_blocks),
-        ("int", p.m_count),
-        ("int", p.q_count),
-        ("int", chunk),
-        *_weight_numbers(p, index),
-        ("int", s.taps_plane),
-    ]
-    pack = (9 * chunk + c.width) * c.vectors * c.width * 4
-    args: tuple[Argument, ...] = (Input(1), Scratch(0), Local(pack), *(Value(t, v) for t, v in numbers))
-    made = s.m_blocks * s.frequencies * s.taps_plane * c.width * 4.0
-    return Launch(
-        KernelSource("conv_winograd_weight", body, ("conv",)),
-        args,
-        (s.m_blocks * ceil_div(p.q_count, chunk),),
-        20.0 * p.weight.numel,
-        p.weight.nbytes + made,
-    )
-
-
-def _input_launch(p: _Problem, c: WinogradConfig, target: Target, scratch: int) -> Launch:
-    s, index, given = _sizes(p.out_shape, p.q_count, c), index_type(p.given), p.given
-    body = render(
-        "conv_winograd_input",
-        T="float",
-        IT=given.dtype.storage,
-        W=c.width,
         M=c.outputs,
+        TAPS=not c.chunk,
         INDEX=index,
         iload=loader(given.dtype),
+        transform="" if c.chunk else _taps(p, c, index),
         spread=twice(INPUT[c.outputs], (s.side, s.side), lambda i, j: f"d[{i} * pitch + {j}]", f"float{c.width}", "v"),
     )
     pitch, row_blocks = s.tiles_x * c.outputs + 2, ceil_div(s.tiles_y, c.rows)
     items = s.q_blocks * given.shape[0] * row_blocks
     per_part = ceil_div(items, min(items, 32 * target.compute_units))
+    parts, local = ceil_div(items, per_part), (c.rows * c.outputs + 2) * pitch
+    taps: list[Argument] = []
+    if not c.chunk:
+        chunk = min(p.q_count, 32)
+        taps_parts = s.m_blocks * ceil_div(p.q_count, chunk)
+        parts, local = parts + taps_parts, max(local, (9 * chunk + c.width) * c.vectors)
+        numbers = [("int", s.m_blocks), ("int", p.out_shape[1]), ("int", chunk), *_weight_numbers(p, index)]
+        numbers += [("int", s.taps_plane), ("int", taps_parts)]
+        taps = [Input(1), Scratch(1), *(Value(t, v) for t, v in numbers)]
     numbers = [
         ("int", p.q_count),
         ("int", s.q_blocks),
@@ -315,15 +310,15 @@ def _input_launch(p: _Problem, c: WinogradConfig, target: Target, scratch: int) 
         ("int", c.tile),
         ("int", s.tiles_plane),
     ]
-    slab = (c.rows * c.outputs + 2) * pitch * c.width * 4
-    args: tuple[Argument, ...] = (Input(0), Scratch(scratch), Local(slab), *(Value(t, v) for t, v in numbers))
-    made = s.all_tiles * s.q_blocks * s.frequencies * c.width * 4.0
+    vector = c.width * 4
+    args = (Input(0), Scratch(0), Local(local * vector), *taps, *(Value(t, v) for t, v in numbers))
+    made = s.all_tiles * s.q_blocks + (0 if c.chunk else s.m_blocks * c.vectors * p.q_count)
     return Launch(
-        KernelSource("conv_winograd_input", body, ("conv", "winograd")),
+        KernelSource("conv_winograd_ahead", body, ("conv", "winograd")),
         args,
-        (ceil_div(items, per_part),),
-        192.0 / 16 * given.numel,
-        given.nbytes + made,
+        (parts,),
+        made * c.width * (192.0 if c.outputs == 4 else 32.0),
+        given.nbytes + (0 if c.chunk else p.weight.nbytes) + float(made * s.frequencies * vector),
     )
 
 
@@ -340,6 +335,8 @@ def _product_launch(p: _Problem, c: WinogradConfig, epilogue: Epilogue) -> Launc
         MT=c.tile,
         M=c.outputs,
         CHUNKED=bool(c.chunk),
+        RUN=p.w_q == 9,
+        LINE=64 // p.weight.dtype.itemsize,
         PRODUCTS_GLOBAL=c.spilled,
         INDEX=index,
         transform=_taps(p, c, index) if c.chunk else "",
@@ -377,8 +374,8 @@ def _product_launch(p: _Problem, c: WinogradConfig, epilogue: Epilogue) -> Launc
         chunked = [Local(pack), Value("int", c.chunk), *(Value(t, v) for t, v in _weight_numbers(p, index))]
     args = (
         *([Input(1)] if c.chunk else []),
-        Scratch(0),
         Scratch(1),
+        Scratch(0),
         *finish.args,
         *chunked,
         Scratch(2) if c.spilled else Local(products),
@@ -386,7 +383,7 @@ def _product_launch(p: _Problem, c: WinogradConfig, epilogue: Epilogue) -> Launc
         Local(turned),
         *(Value(t, v) for t, v in numbers),
     )
-    source = KernelSource(f"{p.op}_winograd", body, (*finish.includes, "conv"))
+    source = KernelSource(f"{p.op}_winograd", body, (*finish.includes, "conv", "winograd"))
     return Launch(source, args, (s.m_blocks * s.blocks,), p.flops, p.nbytes)
 
 
@@ -405,14 +402,4 @@ def lower_winograd(
     require(op, "weight", weight, accepts_weight(weight), "contiguous last two dims")
     epilogue = epilogue or Epilogue.identity(outputs[0])
     p = _problem(op, given, weight, epilogue, attrs)
-    s, vector = _sizes(p.out_shape, p.q_count, config), config.width * 4
-    groups = s.m_blocks * s.blocks
-    scratch = [
-        (groups if config.chunk else s.m_blocks) * s.frequencies * s.taps_plane * vector,
-        s.blocks * s.frequencies * s.tiles_plane * vector,
-    ]
-    if config.spilled:
-        scratch.append(groups * s.frequencies * s.products_plane * vector)
-    launches = [] if config.chunk else [_weight_launch(p, config, target)]
-    launches += [_input_launch(p, config, target, 1), _product_launch(p, config, epilogue)]
-    return Lowered(tuple(launches), tuple(scratch))
+    return Lowered((_ahead_launch(p, config, target), _product_launch(p, config, epilogue)), _scratch(p, config))
