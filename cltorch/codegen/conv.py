@@ -29,7 +29,7 @@ from ..target import Target
 from . import conv_images
 from .conv_images import ConvConfig, choose, choose_channels, choose_pixels
 from .conv_shapes import accepts, accepts_weight, infer_conv, infer_conv_input, infer_conv_weight
-from .conv_weight import WeightConfig, choose_weight, choose_weight_pixels, lower_conv_weight
+from .conv_weight import WeightConfig, choose_weight, lower_conv_weight
 from .conv_winograd import WinogradConfig, choose_winograd, lower_winograd
 from .program import Epilogue
 from .source import Lowered
@@ -44,7 +44,6 @@ __all__ = [
     "choose_channels",
     "choose_pixels",
     "choose_weight",
-    "choose_weight_pixels",
     "choose_winograd",
     "infer_conv",
     "infer_conv_input",

@@ -84,7 +84,9 @@ class Finish:
     def _load(self, i: int, width: int) -> str:
         given, step = self.epilogue.inputs[i], self._steps[f"i{i}"][-1]
         pointer = self._pointer(f"i{i}")
-        if step == "1" and (given.shape[-1] > 1 or given.stride[-1] == 1):
+        # where the last dim is one element, vectors run along the one before, which kernels then merge with it
+        inner = next((stride for size, stride in reversed([*zip(given.shape, given.stride)]) if size > 1), 1)
+        if step == "1" and inner:
             return expression.load(given.dtype, pointer, width)
         if step is None or step == "1":
             text = expression.load(given.dtype, pointer, 1)

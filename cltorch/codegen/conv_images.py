@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 
-from ..shapes import Layout, layout
+from ..shapes import Layout
 from ..target import Target
 from .conv_finish import SPACE, Finish, epilogue_layouts, index_type, loader, stores_twice
 from .conv_gemm import gemm_launch, plain_launch
 from .conv_planes import choose_planes, lower_planes
-from .conv_problem import ConvConfig, Problem, problem
-from .conv_shapes import Pair, accepts, accepts_weight, ceil_div, require, round_up
+from .conv_problem import ConvConfig, Problem, problem, shared_cycles
+from .conv_shapes import Pair, accepts, accepts_weight, ceil_div, every_row, long_row, merged_rows, require, round_up
 from .program import Epilogue
 from .source import Input, KernelSource, Launch, Local, Lowered, Value, render
 
@@ -129,14 +129,7 @@ def _cycles(p: Problem, c: ConvConfig, size: int, target: Target) -> float:
     group = g.items_per_part * (slab + panels * (tile + stored))
     group += panels * c.vectors * c.width * p.q_count * taps * 0.75 + 3000
     groups = p.groups * ceil_div(blocks, c.panels) * ceil_div(g.items, g.items_per_part)
-    even = groups * group * (blocks / panels / ceil_div(blocks, panels)) / target.compute_units
-    return (
-        max(
-            even,
-            ceil_div(groups, target.compute_units) * group * min(1.0, 2.0 / ceil_div(groups, target.compute_units)),
-        )
-        + group / 2
-    )
+    return shared_cycles(groups, group, target)
 
 
 def _best_tile(rows: int, columns: int, vectors: int, registers: int) -> Pair:
@@ -469,26 +462,10 @@ def choose(p: Problem, target: Target, overlap: bool = True) -> ConvConfig:
     w = p.out_shape[3]
     columns = 1.0 if w >= width and overlap else w / round_up(w, width)
     if p.m_count <= 12 and 0.9 * columns * w / max(w, width) > p.m_count / round_up(p.m_count, width):
-        found = choose_pixels(p, target, overlap)
+        found = choose_pixels(p, target, overlap) or choose_planes(p, target)
         if found is not None:
             return found
     return choose_channels(p, target) or ConvConfig("plain")
-
-
-def _merged(given: Layout, row: int) -> Layout | None:
-    """`given` (N, C, H, W) seen as (N, C, H * W / row, row), or None where its rows do not follow each other so."""
-    n, c, h, w = given.shape
-    step = given.stride[3] if w > 1 else given.stride[2] if h > 1 else 1
-    if h > 1 and w > 1 and given.stride[2] != w * step:
-        return None
-    return layout(given.dtype, (n, c, h * w // row, row), (*given.stride[:2], row * step, step), given.offset)
-
-
-def _every_row(given: Layout, step: int) -> Layout:
-    """Every `step`-th row of `given`: all that a kernel of one row sees at that stride."""
-    n, c, h, w = given.shape
-    s0, s1, s2, s3 = given.stride
-    return layout(given.dtype, (n, c, ceil_div(h, step), w), (s0, s1, step * s2, s3), given.offset)
 
 
 def _as_long_rows(given: Layout, epilogue: Epilogue) -> tuple[Layout, Epilogue] | None:
@@ -496,10 +473,10 @@ def _as_long_rows(given: Layout, epilogue: Epilogue) -> tuple[Layout, Epilogue] 
     divide the image, or None where rows do not follow each other.
     """
     h, w = given.shape[2:]
-    row = max(d for d in range(1, min(h * w, max(320, w)) + 1) if h * w % d == 0)
+    row = long_row(given)
     if row <= w:
         return None
-    layouts = [_merged(some, row) for some in (given, *epilogue_layouts(epilogue))]
+    layouts = [merged_rows(some, row) for some in (given, *epilogue_layouts(epilogue))]
     known = [some for some in layouts if some is not None]
     if len(known) < len(layouts):
         return None
@@ -530,7 +507,7 @@ def _lower(
         given, epilogue = _as_long_rows(given, epilogue) or (given, epilogue)
         attrs = (*attrs[:4], attrs[4] and given.shape[2:])
     elif op == "conv" and attrs[1][0] == 0 and weight.shape[2] == 1 and attrs[0][0] > 1:
-        given, attrs = _every_row(given, attrs[0][0]), ((1, attrs[0][1]), *attrs[1:])
+        given, attrs = every_row(given, attrs[0][0]), ((1, attrs[0][1]), *attrs[1:])
     p = problem(op, given, weight, epilogue.shape, attrs)
     config = config or choose(p, target, stores_twice(epilogue))
     if config.form == "channels":

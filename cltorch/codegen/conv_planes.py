@@ -1,6 +1,7 @@
 """Lowers convolutions of few channels per group, all three directions: vectors along whole padded planes.
 
-Floor 1b, part of `conv`, where the forms are described; the templates conv_planes and conv_weight_planes have the algorithm.
+Floor 1b, part of `conv`, where the forms are described; the templates conv_planes and conv_weight_planes
+have the algorithm.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from math import prod
 from ..shapes import Layout
 from ..target import Target
 from .conv_finish import SPACE, Finish, epilogue_layouts, index_type, loader, reduce_launch
-from .conv_problem import Axis, ConvConfig, Problem, WeightConfig, WeightProblem
+from .conv_problem import Axis, ConvConfig, Problem, WeightConfig, WeightProblem, shared_cycles
 from .conv_shapes import Pair, ceil_div, round_up
 from .program import Epilogue
 from .source import Argument, Input, KernelSource, Launch, Local, Lowered, Scratch, Value, render
@@ -239,10 +240,9 @@ def _item_numbers(items: int, per_part: int, h: int, rows: int, images: int, g: 
     return [("int", v) for v in (*numbers, g.length)]
 
 
-@lru_cache(maxsize=4096)
-def choose_weight_planes(p: WeightProblem, target: Target) -> WeightConfig | None:
-    """The planes form of the gradient of a weight, or None where it does not apply: too many taps, too little local
-    memory.
+def choose_weight_planes(p: WeightProblem, target: Target) -> tuple[WeightConfig, float] | None:
+    """The planes form of the gradient of a weight and an estimate of its cycles, or None where it does not apply: too
+    many taps, too little local memory.
 
     Parts give each core four work-groups where the problem is large enough to pay for a second launch.
     """
@@ -255,21 +255,33 @@ def choose_weight_planes(p: WeightProblem, target: Target) -> WeightConfig | Non
     channels = ceil_div(p.k_count, ceil_div(p.k_count, 4))
     most = max(1, registers // channels)
     taps = ceil_div(prod(p.taps), ceil_div(prod(p.taps), most))
-    stride = p.attrs[0]
-    found: tuple[int, int] | None = _blocks(p.axes[0], w, h, n, p.c_count * prod(stride) + channels)
-    blocks = p.groups * ceil_div(p.k_count, channels)
+    found: tuple[int, int] | None = _blocks(p.axes[0], w, h, n, p.c_count * prod(p.attrs[0]) + channels)
     space = min(target.local_memory - 512, SPACE)
     while found:
         rows, images = found
         items = ceil_div(n, images) * ceil_div(h, rows)
-        parts = 1
-        if blocks < 2 * target.compute_units and p.flops > 1e7:
-            parts = min(items, ceil_div(4 * target.compute_units, blocks))
-        config = WeightConfig("planes", width, channels, 1, 1, taps, rows, images, parts=parts)
+        config = WeightConfig("planes", width, channels, 1, 1, taps, rows, images)
         if sum(_weight_local(p, config, size)) <= space:
-            return config
+            several = [replace(config, parts=min(parts, items)) for parts in (1, 2, 4, 8, 16)]
+            return min(((some, _weight_cycles(p, some, target)) for some in several), key=lambda pair: pair[1])
         found = _smaller(rows, images, 1)
     return None
+
+
+def _weight_cycles(p: WeightProblem, c: WeightConfig, target: Target) -> float:
+    """An estimate of the time of a planes config: copying rows, products, adding lanes, what a second launch adds."""
+    g = _weight_geometry(p, c)
+    n, _, h, w = p.grad.shape
+    rows = min(c.rows, h)
+    item = p.c_count * c.images * g.slab_rows * p.attrs[0][0] * (8 + 2.5 * ceil_div(g.columns, c.width))
+    item += c.vectors * c.images * rows * (8 + 2.5 * ceil_div(w, c.width))
+    tap = max(c.vectors / 2, 0.8) * 1.2 + c.vectors / c.tile_s
+    item += p.c_count * (g.length / c.width * prod(p.taps) * tap + 2 * prod(p.taps) * c.vectors)
+    items = ceil_div(n, c.images) * ceil_div(h, c.rows)
+    sums = p.c_count * prod(p.taps) * c.vectors * 25
+    group = ceil_div(items, c.parts) * item + sums + 3000
+    groups = p.groups * ceil_div(p.k_count, c.vectors) * c.parts
+    return shared_cycles(groups, group, target) + (c.parts > 1) * p.summing_cycles(c.parts, target)
 
 
 def _weight_geometry(p: WeightProblem, c: WeightConfig) -> _Planes:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from math import gcd, prod
 
 from ..shapes import Layout
-from .conv_shapes import Pair
+from ..target import Target
+from .conv_shapes import Pair, ceil_div
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class ConvConfig:
             pixels and output channels (pixels, planes).
         rows: output rows per item.
         images: images per item (planes).
-        panels: register tiles' worth of output channels per work-group, which share the input in local memory (channels).
+        panels: vectors of a register tile, times this, are a work-group's output channels: all read the same slab
+            (channels).
         chunk: channels of the reduction held in local memory at once.
         parts: pieces into which the items are split, each a work-group per block of channels.
         direct: read the input from global memory instead of a padded copy.
@@ -144,15 +146,19 @@ class WeightProblem:
     def elements(self) -> int:
         return self.groups * self.k_count * self.c_count * prod(self.taps)
 
+    def summing_cycles(self, parts: int, target: Target) -> float:
+        """What a second launch that adds the results of `parts` costs, in cycles."""
+        return 25000 + self.elements * (parts + 1) * 0.15 / target.compute_units
+
 
 @dataclass(frozen=True)
 class WeightConfig:
     """The parameters of a weight-gradient kernel.
 
     Attributes:
-        form: 'channels', 'pixels', 'planes', 'gemm' or 'plain'.
+        form: 'channels', 'planes', 'gemm' or 'plain'.
         width: lanes of a vector.
-        vectors: vectors of output channels (channels), or single output channels (pixels, planes), in a register tile.
+        vectors: vectors of output channels (channels), or single output channels (planes), in a register tile.
         tile_c, tile_r, tile_s: input channels and taps in a register tile; tile_r and tile_s divide the kernel's size
             (planes: tile_s is how many of all taps).
         rows: output rows per item.
@@ -171,3 +177,9 @@ class WeightConfig:
     images: int = 1
     chunk: int = 1
     parts: int = 1
+
+
+def shared_cycles(groups: int, group: float, target: Target) -> float:
+    """Cycles until `groups` work-groups of `group` cycles each are done, the last of them alone on its core."""
+    rounds = ceil_div(groups, target.compute_units)
+    return (rounds + 0.1) * group if rounds <= 2 else (groups / target.compute_units + 0.5) * group

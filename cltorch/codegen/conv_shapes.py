@@ -99,6 +99,28 @@ def accepts_weight(given: Layout) -> bool:
     return given.numel == 0 or ((s == 1 or given.stride[3] == 1) and (r == 1 or given.stride[2] == s))
 
 
+def long_row(given: Layout) -> int:
+    """The length of rows in which a kernel that sees no neighbours takes images: 320 at most, and it divides them."""
+    h, w = given.shape[2:]
+    return max(d for d in range(1, min(h * w, max(320, w)) + 1) if h * w % d == 0)
+
+
+def merged_rows(given: Layout, row: int) -> Layout | None:
+    """`given` (N, C, H, W) seen as (N, C, H * W / row, row), or None where its rows do not follow each other so."""
+    n, c, h, w = given.shape
+    step = given.stride[3] if w > 1 else given.stride[2] if h > 1 else 1
+    if h > 1 and w > 1 and given.stride[2] != w * step:
+        return None
+    return layout(given.dtype, (n, c, h * w // row, row), (*given.stride[:2], row * step, step), given.offset)
+
+
+def every_row(given: Layout, step: int) -> Layout:
+    """Every `step`-th row of `given`: all that a kernel of one row sees at that stride."""
+    n, c, h, w = given.shape
+    s0, s1, s2, s3 = given.stride
+    return layout(given.dtype, (n, c, ceil_div(h, step), w), (s0, s1, step * s2, s3), given.offset)
+
+
 def require(op: str, argument: str, given: Layout, ok: bool, wanted: str) -> None:
     if not ok:
         raise ValueError(

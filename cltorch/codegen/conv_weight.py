@@ -5,6 +5,7 @@ Floor 1b, part of `conv`, where the forms are described.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from math import prod
 
@@ -13,8 +14,8 @@ from ..target import Target
 from .conv_finish import SPACE, Finish, epilogue_layouts, index_type, is_contiguous, loader, reduce_launch
 from .conv_gemm import gemm_launch, plain_launch
 from .conv_planes import choose_weight_planes, lower_weight_planes
-from .conv_problem import WeightConfig, WeightProblem
-from .conv_shapes import Pair, accepts, ceil_div, require, round_up
+from .conv_problem import WeightConfig, WeightProblem, shared_cycles
+from .conv_shapes import Pair, accepts, ceil_div, every_row, long_row, merged_rows, require, round_up
 from .program import Epilogue
 from .source import Argument, Input, KernelSource, Launch, Local, Lowered, Scratch, Value, render
 
@@ -45,122 +46,72 @@ def _weight_direct(p: WeightProblem) -> bool:
 
 @lru_cache(maxsize=4096)
 def choose_weight(p: WeightProblem, target: Target) -> WeightConfig:
-    """The form and its parameters for the gradient of a weight.
-
-    Items have about 256 pixels, of several images where those are small. Input channels per work-group: up to 32 (more
-    for kernels of few taps), fewer to give every core two work-groups. Splitting the images costs scratch and a second
-    launch, so it is only done for problems of more than 20 million multiply-adds that would leave cores idle.
-    """
+    """The form and its parameters for the gradient of a weight: on CPUs, what should take the fewest cycles."""
     if target.kind != "cpu" or target.vector_width <= 1:
         if target.max_work_group < 256:
             return WeightConfig("plain")
         tiles = p.groups * ceil_div(p.k_count, 64) * ceil_div(p.c_count * prod(p.taps), 64)
         pixels = p.grad.shape[0] * p.grad.shape[2] * p.grad.shape[3]
         return WeightConfig("gemm", parts=max(1, min(ceil_div(8 * target.compute_units, tiles), pixels // 512)))
-    lanes = target.vector_width if p.grad.dtype.register == "float" else max(2, target.vector_width // 2)
-    if p.groups > 1 and 4 * p.k_count <= 3 * lanes and p.c_count <= 2 * lanes:
-        found = choose_weight_planes(p, target)
-        if found is not None:
-            return found
-    filled = p.grad.shape[3] / round_up(p.grad.shape[3], lanes)
-    if p.k_count <= 12 and 0.9 * filled > p.k_count / round_up(p.k_count, lanes):
-        found = choose_weight_pixels(p, target)
-        if found is not None:
-            return found
+    found = [some for some in (_choose_weight_channels(p, target), choose_weight_planes(p, target)) if some]
+    return min(found, key=lambda some: some[1])[0] if found else WeightConfig("plain")
+
+
+def _choose_weight_channels(p: WeightProblem, target: Target) -> tuple[WeightConfig, float] | None:
+    """The channels form and an estimate of its cycles, or None if local memory is too small for it.
+
+    Items have about 256 pixels, of several images where those are small. Input channels per work-group, tile and parts
+    are those of fewest cycles.
+    """
     size = 8 if p.grad.dtype.register == "double" else 4
     width = max(2, min(16, target.vector_width * 4 // size))
     n, _, h, w = p.grad.shape
     vectors = 2 if p.k_count > width else 1
-    k_blocks = p.groups * ceil_div(p.k_count, vectors * width)
     space = min(target.local_memory - 512, SPACE)
-    wanted = 2 * target.compute_units
+    registers = 28 if target.vector_width >= 16 else 12
     rows = next((r for r in (h, 64, 32, 16, 8, 4, 2, 1) if r <= h and r * w <= 320), 1)
     images = max(1, min(n, 256 // (rows * w))) if rows == h else 1
-    chunk = min(p.c_count, max(32, 256 // prod(p.taps)))
-    while chunk > 1 and k_blocks * ceil_div(p.c_count, chunk) < wanted:
-        chunk = ceil_div(chunk, 2)
-    while True:
-        tile_c, tile_r, tile_s = _best_taps(
-            p.taps, min(chunk, p.c_count), vectors, 28 if target.vector_width >= 16 else 12
-        )
+    best, least = None, 1e30
+    while best is None:
         items = ceil_div(n, images) * ceil_div(h, rows)
-        blocks = k_blocks * ceil_div(p.c_count, chunk)
-        parts = 1
-        if blocks < wanted and p.flops > 4e7:
-            parts = min(items, ceil_div(2 * wanted, blocks))
-        config = WeightConfig("channels", width, vectors, tile_c, tile_r, tile_s, rows, images, chunk, parts)
-        if sum(_weight_local(p, config, size)[2:]) <= space:
-            return config
+        for pieces in (1, 2, 3, 4, 6, 8, 16, 32, 64, p.c_count):
+            chunk = ceil_div(p.c_count, min(pieces, p.c_count))
+            tile = _best_taps(p.taps, chunk, vectors, registers)
+            config = WeightConfig("channels", width, vectors, *tile, rows, images, chunk)
+            if sum(_weight_local(p, config, size)[2:]) > space:
+                continue
+            for parts in (1, 2, 4, 8, 16):
+                config = replace(config, parts=min(parts, items))
+                cycles = _weight_cycles(p, config, target)
+                if cycles < least:
+                    best, least = config, cycles
         if images > 1:
             images //= 2
-        elif chunk > 8 or (chunk > 1 and rows == 1):
-            chunk = ceil_div(chunk, 2)
         elif rows > 1:
             rows = ceil_div(rows, 2)
         else:
-            return WeightConfig("plain")
+            break
+    return (best, least) if best else None
 
 
-def choose_weight_pixels(p: WeightProblem, target: Target) -> WeightConfig | None:
-    """The pixels form of the gradient of a weight, or None where it does not apply: horizontal strides, too
-    many tap columns.
-
-    All tap rows where the sums fit in registers, else one row per work-group. Parts give each core two
-    work-groups where the
-    problem is large enough to pay for a second launch.
+def _weight_cycles(p: WeightProblem, c: WeightConfig, target: Target) -> float:
+    """An estimate of the time of a channels config, in cycles of all cores together: transposing dy, filling the slab,
+    multiply-adds, keeping sums between items, storing them, and what a second launch adds.
     """
-    size = 8 if p.grad.dtype.register == "double" else 4
-    width = max(2, min(16, target.vector_width * 4 // size))
-    registers = 24 if target.vector_width >= 16 else 12
-    stride, _, dilation, _, _ = p.attrs
+    slab_rows, pitch, *_ = _weight_local(p, c, 4)
     n, _, h, w = p.grad.shape
-    r, s = p.taps
-    most = registers // s
-    if stride[1] != 1 or not most:
-        return None
-    channels = ceil_div(p.k_count, ceil_div(p.k_count, min(most, 8)))
-    tile_r = r if channels * r * s <= registers else 1
-    rows = max(1, min(h, 4096 // w))
-    blocks = p.groups * ceil_div(p.k_count, channels) * p.c_count * (r // tile_r)
-    parts = 1
-    if blocks < 2 * target.compute_units and p.flops > 4e7:
-        parts = min(n * ceil_div(h, rows), ceil_div(4 * target.compute_units, blocks))
-    while True:
-        config = WeightConfig("pixels", width, channels, 1, tile_r, s, rows, 1, 1, parts)
-        if sum(_weight_pixels_local(p, config, size)[3:]) <= min(target.local_memory - 512, SPACE):
-            return config
-        if rows == 1:
-            return None
-        rows = ceil_div(rows, 2)
-
-
-def _weight_pixels_direct(p: WeightProblem, c: WeightConfig) -> bool:
-    """True if nothing is padded and rows hold a vector."""
-    return (
-        p.attrs[1] == (0, 0)
-        and p.grad.shape[3] >= c.width
-        and all(some.dtype.storage == some.dtype.register for some in (p.grad, p.given))
-    )
-
-
-def _weight_pixels_local(p: WeightProblem, c: WeightConfig, size: int) -> tuple[int, int, int, int, int, int]:
-    """Slab rows, pitch, columns of padded dy, and bytes of slab, padded dy and sums."""
-    stride, _, dilation, _, _ = p.attrs
-    _, _, h, w = p.grad.shape
-    columns = round_up(w, c.width)
-    slab_rows = (min(c.rows, h) - 1) * stride[0] + (c.tile_r - 1) * dilation[0] + 1
-    pitch = columns + (p.taps[1] - 1) * dilation[1]
-    sums = c.vectors * c.tile_r * c.tile_s * c.width * size
-    if _weight_pixels_direct(p, c):
-        return slab_rows, pitch, columns, 64, 64, sums
-    return (
-        slab_rows,
-        pitch,
-        columns,
-        (slab_rows * pitch + c.width) * size,
-        c.vectors * min(c.rows, h) * columns * size,
-        sums,
-    )
+    taps = prod(p.taps)
+    places = c.tile_c * c.tile_r * c.tile_s
+    tiles = ceil_div(c.chunk, c.tile_c) * (taps // (c.tile_r * c.tile_s))
+    pixel = max(places * c.vectors / 2, (places + c.vectors) / 2, 4.0) * 1.15
+    rows = min(c.rows, h)
+    item = c.images * rows * w * c.vectors * 8 + tiles * (c.images * rows * (12 + w * pixel) + 4 * places * c.vectors)
+    if not _weight_direct(p):
+        item += c.images * c.chunk * slab_rows * (6 + 2.5 * ceil_div(pitch, c.width))
+    items = ceil_div(n, c.images) * ceil_div(h, c.rows)
+    group = ceil_div(items, c.parts) * item + c.chunk * taps * c.vectors * 14 + 3000
+    blocks = p.groups * ceil_div(p.k_count, c.vectors * c.width) * ceil_div(p.c_count, c.chunk)
+    return shared_cycles(blocks * c.parts, group, target) + (c.parts > 1) * p.summing_cycles(c.parts, target)
 
 
 def _best_taps(taps: Pair, channels: int, vectors: int, registers: int) -> tuple[int, int, int]:
@@ -269,85 +220,6 @@ def _lower_weight_channels(p: WeightProblem, c: WeightConfig, target: Target, ep
     return Lowered((main, reduce_launch(p.elements, parts, dtype, target, epilogue)), (parts * p.elements * size,))
 
 
-def _lower_weight_pixels(p: WeightProblem, c: WeightConfig, target: Target, epilogue: Epilogue) -> Lowered:
-    dtype = p.grad.dtype
-    size = 8 if dtype.register == "double" else 4
-    slab_rows, pitch, columns, *local = _weight_pixels_local(p, c, size)
-    direct = _weight_pixels_direct(p, c)
-    stride, padding, dilation, _, _ = p.attrs
-    grad, given = p.grad, p.given
-    n, _, h, w = grad.shape
-    r, s = p.taps
-    index = index_type(grad, given, *epilogue_layouts(epilogue))
-    items = n * ceil_div(h, c.rows)
-    per_part = ceil_div(items, c.parts)
-    parts = ceil_div(items, per_part)
-    if parts > 1:
-        store = {1: f"partial[part * (long)elements + (n * (long)c_count + c0) * {r * s} + y * {s} + s] = value;"}
-        extra: tuple[Argument, ...] = (Scratch(0), Value("int", p.elements))
-        parameters = f", __global {dtype.register} *partial, const int elements"
-        includes: tuple[str, ...] = ()
-    else:
-        finish = Finish(epilogue, index, ("n", "c0", "y", "s"))
-        store, extra, parameters = finish.stores((1,)), tuple(finish.args), finish.text()
-        includes = finish.includes
-    body = render(
-        "conv_weight_pixels",
-        T=dtype.register,
-        AT=dtype.storage,
-        BT=given.dtype.storage,
-        W=c.width,
-        MK=c.vectors,
-        TR=c.tile_r,
-        S=s,
-        SY=stride[0],
-        DY=dilation[0],
-        DX=dilation[1],
-        INDEX=index,
-        DIRECT=direct,
-        aload=loader(dtype),
-        bload=loader(given.dtype),
-        store=store,
-        epilogue_parameters=parameters,
-    )
-    k_blocks, r_blocks = ceil_div(p.k_count, c.vectors), r // c.tile_r
-    blocks = p.groups * k_blocks * p.c_count * r_blocks
-    numbers = [
-        ("int", k_blocks),
-        ("int", r_blocks),
-        ("int", p.k_count),
-        ("int", p.c_count),
-        (index, grad.offset),
-        (index, grad.stride[0]),
-        (index, grad.stride[1]),
-        ("int", grad.stride[2]),
-        (index, given.offset),
-        (index, given.stride[0]),
-        (index, given.stride[1]),
-        ("int", given.stride[2]),
-        ("int", given.shape[2]),
-        ("int", given.shape[3]),
-        ("int", h),
-        ("int", w),
-        ("int", items),
-        ("int", per_part),
-        ("int", ceil_div(h, c.rows)),
-        ("int", c.rows),
-        ("int", given.stride[2] if direct else pitch),
-        ("int", slab_rows),
-        ("int", columns),
-        ("int", -padding[0]),
-        ("int", -padding[1]),
-        ("int", blocks),
-    ]
-    args = (Input(0), Input(1), *extra, *(Local(nbytes) for nbytes in local), *(Value(t, v) for t, v in numbers))
-    traffic = float(grad.nbytes + given.nbytes + p.elements * size)
-    main = Launch(KernelSource("conv_weight", body, includes), args, (blocks * parts,), p.flops, traffic)
-    if parts == 1:
-        return Lowered((main,))
-    return Lowered((main, reduce_launch(p.elements, parts, dtype, target, epilogue)), (parts * p.elements * size,))
-
-
 def _lower_weight_gemm(p: WeightProblem, c: WeightConfig, target: Target, epilogue: Epilogue) -> Lowered:
     grad, given = p.grad, p.given
     stride, padding, dilation, _, _ = p.attrs
@@ -419,14 +291,20 @@ def lower_conv_weight(
         return Lowered(())
     groups = attrs[3]
     k, per_group, r, s = epilogue.shape
-    p = WeightProblem(grad, given, groups, k // groups, per_group, (r, s), attrs)
     if not grad.numel or not given.numel:
         config = WeightConfig("plain")
+    elif config is None and r == 1 and attrs[1][0] == 0:
+        if attrs[:2] == ((1, 1), (0, 0)) and s == 1:
+            row = long_row(grad)
+            grad, given = merged_rows(grad, row) or grad, merged_rows(given, row) or given
+            if grad.shape[2:] != given.shape[2:]:
+                grad, given = inputs[0], inputs[1]
+        elif attrs[0][0] > 1:
+            given, attrs = every_row(given, attrs[0][0]), ((1, attrs[0][1]), *attrs[1:])
+    p = WeightProblem(grad, given, groups, k // groups, per_group, (r, s), attrs)
     config = config or choose_weight(p, target)
     if config.form == "channels":
         return _lower_weight_channels(p, config, target, epilogue)
-    if config.form == "pixels":
-        return _lower_weight_pixels(p, config, target, epilogue)
     if config.form == "planes":
         return lower_weight_planes(p, config, target, epilogue)
     if config.form == "gemm":

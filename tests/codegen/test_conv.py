@@ -10,6 +10,7 @@ import runner
 
 from cltorch.codegen import conv
 from cltorch.codegen.conv import ConvConfig, WeightConfig, lower_conv, lower_conv_input, lower_conv_weight
+from cltorch.codegen.conv_shapes import long_row, merged_rows
 from cltorch.codegen.program import Epilogue, Instr
 from cltorch.config import settings
 from cltorch.dtypes import DType, bfloat16, float16, float32, float64
@@ -27,6 +28,7 @@ COMMON = [
     ((2, 20, 13, 12), 36, (3, 3), (2, 2), (1, 1), (1, 1), 1),
     ((2, 32, 16, 16), 48, (1, 1), (2, 2), (0, 0), (1, 1), 1),
     ((2, 5, 17, 19), 5, (3, 3), (1, 1), (1, 1), (1, 1), 5),
+    ((3, 40, 7, 6), 70, (1, 1), (1, 1), (0, 0), (1, 1), 1),
 ]
 ODD = [
     ((2, 4, 9, 11), 6, (3, 2), (2, 3), (1, 2), (2, 1), 2),
@@ -178,9 +180,48 @@ def test_pixels_form_at_every_width(width):
     p, target = Problem(*ODD[3]), runner.target(SWEEP)
     config = ConvConfig("pixels", width, 2, 2, 2, rows=7, chunk=7, parts=3)
     p.check("forward", p.lower("forward", target, config), SWEEP)
-    for parts in (1, 2):
-        config = WeightConfig("pixels", width, 2, 1, 3, 3, rows=5, parts=parts)
-        p.check("weight", p.lower("weight", target, config), SWEEP)
+
+
+# depthwise and groups of a few channels: rows longer and shorter than a vector, strides of 1
+# to 3, dilation, several images
+PLANES = [
+    ((3, 6, 9, 41), 6, (3, 3), (1, 1), (1, 1), (1, 1), 6),
+    ((5, 4, 7, 7), 4, (3, 3), (2, 2), (1, 1), (1, 1), 4),
+    ((2, 3, 8, 10), 6, (5, 5), (2, 1), (2, 2), (1, 1), 3),
+    ((2, 12, 6, 5), 9, (3, 2), (1, 3), (2, 0), (2, 1), 3),
+    ((9, 8, 4, 4), 8, (3, 3), (1, 1), (1, 1), (1, 1), 2),
+    ((1, 4, 1, 37), 4, (1, 9), (1, 2), (0, 4), (1, 1), 4),
+]
+
+
+@pytest.mark.parametrize("problem", PLANES, ids=str)
+def test_planes_form(device, problem):
+    """What is chosen where groups have few channels; every device."""
+    p, target = Problem(*problem), runner.target(device)
+    for direction in DIRECTIONS:
+        lowered = p.lower(direction, target)
+        assert direction == "weight" or "KERNEL_copy" in lowered.launches[0].source.body
+        p.check(direction, lowered, device)
+
+
+@pytest.mark.parametrize("width, problem", [(2, PLANES[0]), (4, PLANES[3]), (8, PLANES[1]), (16, PLANES[2])], ids=str)
+def test_planes_form_at_every_width(width, problem):
+    """Blocks of rows with fewer at the end, several images per item, several parts, ragged blocks of channels."""
+    p, target = Problem(*problem), runner.target(SWEEP)
+    for rows, images, parts in ((6, 1, 2), (18, 2, 1)):
+        config = ConvConfig("planes", width, 2, 1, 2, rows=rows, images=images, parts=parts)
+        weight = WeightConfig("planes", width, 2, 1, 1, 4, rows=rows, images=images, parts=parts)
+        for direction, some in zip(DIRECTIONS, (config, config, weight)):
+            if images == 1 or rows >= (p.x if direction == "input" else p.y).shape[2]:
+                p.check(direction, p.lower(direction, target, some), SWEEP)
+
+
+def test_long_rows_of_1x1():
+    """A 1x1 convolution merges rows where every operand lets it, and only there."""
+    x = layout(float32, (2, 24, 6, 5))
+    assert merged_rows(x, long_row(x)) == layout(float32, (2, 24, 1, 30))
+    assert merged_rows(layout(float32, (2, 24, 6, 5), (24 * 48, 48, 8, 1)), 30) is None
+    assert long_row(layout(float32, (1, 1, 56, 56))) == 224
 
 
 @pytest.mark.parametrize("problem", [COMMON[1], COMMON[3], COMMON[5]], ids=str)
@@ -200,7 +241,7 @@ def test_little_local_memory_and_narrow_vectors(problem):
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
 def test_dtypes(device, kind, dtype):
     """Both families of CPU forms on the first device, one text per direction on the others."""
-    for problem in (COMMON[0], COMMON[2]) if device is SWEEP and kind == "cpu" else (COMMON[2],):
+    for problem in (COMMON[0], COMMON[2], PLANES[1]) if device is SWEEP and kind == "cpu" else (COMMON[2],):
         p = Problem((2, *problem[0][1:]), *problem[1:], dtype=dtype)
         for direction in DIRECTIONS:
             p.check(direction, p.lower(direction, runner.target(device, kind)), device)
@@ -218,7 +259,7 @@ def finished(out: Layout, inputs: tuple[Layout, ...], alias: int = -1) -> Epilog
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
-@pytest.mark.parametrize("problem", [COMMON[0], COMMON[3]], ids=str)
+@pytest.mark.parametrize("problem", [COMMON[0], COMMON[3], PLANES[1], COMMON[4]], ids=str)
 def test_epilogue(kind, problem):
     """Bias, activation, run-time scalar and a residual that is broadcast, transposed or the output itself."""
     p, target = Problem(*problem), runner.target(SWEEP, kind)
@@ -267,7 +308,7 @@ def test_two_stores_and_element_numbers():
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
-@pytest.mark.parametrize("problem", [COMMON[0], COMMON[2], ODD[0]], ids=str)
+@pytest.mark.parametrize("problem", [COMMON[0], COMMON[2], ODD[0], PLANES[0], PLANES[1], ODD[9]], ids=str)
 def test_views(kind, problem):
     """Inputs with gaps between rows, channels and images and an offset; an output that is a transposed view."""
     p, target = Problem(*problem), runner.target(SWEEP, kind)
