@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 WAIT_EVERY = 2e-3  # seconds of calls between two waits, where a call takes less than half of that
 _REST = 0.004  # PyTorch's threads spin for milliseconds after their last task, against whoever comes next
+_LONG = 0.3  # from here on two calls to get warm must do
 _SLOW = 0.02  # from here on a side needs no call before a round to find its threads and caches awake
 
 
@@ -63,9 +64,10 @@ def interleave_calls(
     """
     took = {}
     for name, run in sides.items():
-        for _ in range(warm - 1):
-            run(1)
-        took[name] = min(_seconds(run, 1) for _ in range(1 if warm > 1 else 2))
+        run(1)
+        took[name] = _seconds(run, 1)
+        for _ in range(warm - 2 if took[name] < _LONG else 0):
+            took[name] = min(took[name], _seconds(run, 1))
         if took[name] < _SLOW:
             took[name] = min(_seconds(run, 4) for _ in range(3))
     fastest = max(min(took.values()), 1e-7)
