@@ -95,18 +95,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(2)
 
-    def repeated(call: Callable[[], Any]) -> Callable[[int], None]:
-        def run(calls: int) -> None:
-            for _ in range(calls):
-                call()
-
-        return run
-
-    cltorch.set_default_device(options.device)
     for name, make in cases().items():
         if options.only not in name:
             continue
-        both = interleave({"torch": repeated(make(torch)), "ours": repeated(make(cltorch))}, options.seconds)
+        both = interleave({"torch": make(torch), "ours": make(cltorch)}, options.seconds)
         theirs, ours = both["torch"].median, both["ours"].median
         print(f"{options.device} {name:30} {theirs * 1e3:8.2f} ms {ours * 1e3:8.2f} ms  {theirs / ours:5.2f}", flush=True)
 

@@ -123,8 +123,7 @@ def lower_recurrent(
 
     **Dtypes** float32, float64.
     """
-    form: Recurrence = attrs[0]
-    return _Lowering("forward", inputs, outputs, form, target, config).lowered()
+    return _lowered("forward", inputs, outputs, attrs[0], target, config)
 
 
 def lower_recurrent_backward(
@@ -145,8 +144,17 @@ def lower_recurrent_backward(
             products (the same shape), of h0, and for LSTM of c0.
         attrs: (Recurrence,).
     """
-    form: Recurrence = attrs[0]
-    return _Lowering("backward", inputs, outputs, form, target, config).lowered()
+    return _lowered("backward", inputs, outputs, attrs[0], target, config)
+
+
+def _lowered(
+    stage: str, inputs: tuple[Layout, ...], outputs: tuple[Layout, ...], form: Recurrence, target: Target,
+    config: RecurrentConfig | None,
+) -> Lowered:  # fmt: skip
+    y = outputs[0] if stage == "forward" else inputs[0]
+    if not (y.numel and form.batch and form.steps):
+        return Lowered(())
+    return _Lowering(stage, inputs, outputs, form, target, config).lowered()
 
 
 class _Lowering:
@@ -160,7 +168,7 @@ class _Lowering:
         y = outputs[0] if stage == "forward" else inputs[0]
         self.dtype: DType = y.dtype
         self.hidden = y.shape[-1] // form.directions
-        self.places = y.numel // y.shape[-1] if y.numel else 0
+        self.places = y.numel // y.shape[-1]
         self.width = lanes(self.dtype, target)
         self.units = up(self.hidden, self.width)
         self.per_unit = form.gates if stage == "forward" else 1
@@ -185,10 +193,7 @@ class _Lowering:
             self.k_step = self.config.tile_n * self.width
 
     def lowered(self) -> Lowered:
-        form = self.form
-        if not (self.places and form.batch and form.steps and self.hidden):
-            return Lowered(())
-        end, per = form.steps + (self.stage == "backward"), self.config.steps
+        end, per = self.form.steps + (self.stage == "backward"), self.config.steps
         spans = [(s, min(s + per, end), int(s == 0)) for s in range(0, end, per)]
         if self.config.block_units < self.units:  # nobody may move on before all groups have their initial states
             spans = [(0, 0, 1)] + [(begin, stop, 0) for begin, stop, _ in spans]

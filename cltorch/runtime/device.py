@@ -417,7 +417,7 @@ def read_target(handle: Any) -> Target:
         fp64="cl_khr_fp64" in extensions or bool(_ask(handle, "double_fp_config", 0)),
         fp16="cl_khr_fp16" in extensions,
         unified_memory=is_cpu or bool(_ask(handle, "host_unified_memory", False)),
-        max_parameter_bytes=int(_ask(handle, "max_parameter_size", 1024)),
+        max_parameter_bytes=quirks.parameter_bytes or int(_ask(handle, "max_parameter_size", 1024)),
         max_allocation=int(handle.max_mem_alloc_size),
         global_memory=int(handle.global_mem_size),
         address_alignment=alignment,

@@ -28,6 +28,8 @@ class Quirks:
         native_fill: enqueue_fill_buffer is fast.
         profile_free: queues with profiling cost nothing.
         local_memory: bound of local memory to report, 0 for the driver's word.
+        parameter_bytes: bytes of arguments that kernels take, where that is more than the driver says (PoCL reports
+            the standard's least, 1024, and has no limit: 6 launches of an optimizer's step became 2), 0 for its word.
     """
 
     wait: str = "finish"
@@ -41,11 +43,12 @@ class Quirks:
     native_fill: bool = True
     profile_free: bool = False
     local_memory: int = 0
+    parameter_bytes: int = 0
 
 
 _CPU = {
     "intel": Quirks(host_pointer=True, native_fill=False, profile_free=True),
-    "pocl": Quirks(spin=True, host_pointer=True, keeps_binaries=True, profile_free=True),
+    "pocl": Quirks(spin=True, host_pointer=True, keeps_binaries=True, profile_free=True, parameter_bytes=4096),
     "rusticl": Quirks(
         wait="event",
         host_pointer=True,

@@ -23,6 +23,8 @@ import cltorch as torch
 import cltorch.nn as nn
 import cltorch.nn.functional as F
 from cltorch import runtime
+from cltorch.nn.functional.recurrent import network
+from cltorch.ops.recurrent import Recurrence, recurrent_reference
 
 FAMILIES: dict[str, Callable[[], None]] = {}
 RNG = np.random.default_rng(7)
@@ -632,6 +634,30 @@ def training() -> None:
             weight[1, 0, 2, 1] += step
             sides.append(F.cross_entropy(model(x), target).item())
     assert abs((sides[0] - sides[1]) / 2e-2 - slope) < 2e-3 + 0.05 * abs(slope), (sides, slope)
+
+
+@family
+def recurrent() -> None:
+    steps, batch, width, hidden = 3, 3, 4, 17
+    counts, starts = (3, 2, 1), np.array([0, 3, 5, 6])
+    for kind in ("lstm", "gru", "tanh"):
+        for packed in (False, True):
+            form = Recurrence(kind, 2, steps, batch, packed=packed)
+            gates, rows = form.gates * hidden, (6,) if packed else (steps, batch)
+            shapes = [(gates, width), (gates, hidden), (gates,), (gates,)] * 2
+            weights = [array(*shape, low=-0.3, high=0.3) for shape in shapes]
+
+            def ours(x, *params, kind=kind, packed=packed):
+                states = (None, None) if kind == "lstm" else (None,)
+                run = (kind, x, counts if packed else None, states, params, True, 1, 0.0, True, True, False)
+                return network(*run)[0]
+
+            def reference(x, *params, form=form):
+                given = [x @ params[d * 4].T + params[d * 4 + 2] for d in range(2)]
+                given += [*params[1::4], *params[3::4], *([starts] if form.packed else [])]
+                return recurrent_reference(*given, form=form)[0]
+
+            gradients(ours, reference, [array(*rows, width), *weights])
 
 
 @family

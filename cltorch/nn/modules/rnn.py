@@ -104,7 +104,10 @@ class RNNBase(Module):
         """Raise PyTorch's errors about dtype, dimensions and size of the input."""
         dtype = self._flat_weights[0].dtype
         if input.dtype is not dtype:
-            raise ValueError(f"input must have the type {dtype}, got type {input.dtype}")
+            raise ValueError(
+                f"RNN input dtype ({input.dtype}) does not match weight dtype ({dtype}). Convert input: "
+                f"input.to({dtype}), or convert model: model.to({input.dtype})"
+            )
         dims = 3 if batch_sizes is None else 2
         if input.dim() != dims:
             raise RuntimeError(f"input must have {dims} dimensions, got {input.dim()}")
@@ -169,7 +172,8 @@ class RNNBase(Module):
             return PackedSequence(y, batch_sizes, order, back), tuple(self.permute_hidden(s, back) for s in last)
         name = "RNN" if self.mode.startswith("RNN") else self.mode
         if input.dim() not in (2, 3):
-            raise ValueError(f"{name}: Expected input to be 2D or 3D, got {input.dim()}D instead")
+            word = "D tensor" if name == "RNN" else "D"
+            raise ValueError(f"{name}: Expected input to be 2D or 3D, got {input.dim()}{word} instead")
         batched = input.dim() == 3
         batch_dim = 0 if self.batch_first else 1
         if hx is not None:

@@ -41,7 +41,8 @@ class PackedSequence(_Fields):
     """A packed batch: `data` (rows, *), `batch_sizes` (T,), how many sequences have each step.
 
     Made by `pack_padded_sequence` and `pack_sequence`. `sorted_indices` says which sequence of the caller stands at
-    each place of the batch, `unsorted_indices` the inverse; both are None where the caller's order is that of the lengths.
+    each place of the batch, `unsorted_indices` the inverse; both are None where the caller's order is that of the
+    lengths.
     """
 
     __slots__ = ()
