@@ -116,7 +116,6 @@ def keep(store: Store, given: argparse.Namespace) -> None:
     """Write the file, unless a few rows were measured by the way."""
     if given.json or not given.only:
         store.write()
-        print(f"written: {store.path}")
 
 
 def run_device(spec: str, given: argparse.Namespace, torch: Any, wanted: list[Case], groups: list[str]) -> None:
@@ -134,6 +133,7 @@ def run_device(spec: str, given: argparse.Namespace, torch: Any, wanted: list[Ca
             store.add(case.group, case.name, {"failed": str(error)[:200]})
             continue
         store.add(case.group, case.name, row)
+        keep(store, given)  # each row: a run that is cut short is not lost
         print(report.line(case.name, row), flush=True)
     if tinygrad is not None:
         tinygrad.close()
@@ -144,6 +144,7 @@ def run_device(spec: str, given: argparse.Namespace, torch: Any, wanted: list[Ca
     if "footprint" in groups and not given.skip_cold:
         for case in tables.select(["models"], given.only):
             measure_footprint(store, case, spec, torch is not None, not given.skip_compile)
+            keep(store, given)
     print(report.goals([store.data]))
     keep(store, given)
 
