@@ -54,25 +54,10 @@ void KERNEL(const __global ${IT} *restrict in, const __global ${WT} *restrict we
         const int first_row = y0${f" / {SOY}" if SOY > 1 else ""} * ${SIY} + base_y;
         // ---- the slab
         for (int q = 0; q < q_count; q++)
-            for (int image = 0; image < some; image++) {
-                const __global ${IT} *source = in + in_offset + (n0 + image) * in_n + (g * q_count + q) * in_c + column0;
-                __local ${T} *to = slab + q * ${PLANES} * plane + image * image_rows * pitch;
-                for (int row = 0; row < ${SIY} * slab_rows; row++) {
-                    const int y = first_row + row;
-                    __local ${T} *line = to${f" + row % {SIY} * {SIX} * plane + row / {SIY} * pitch" if SIY > 1 else " + row * pitch"};
-                    if (y >= 0 && y < in_rows) {
-                        if (column1 > column0)
-% if SIX == 1:
-                            KERNEL_copy(source + y * in_h, line + column0 - base_x, column1 - column0);
-% else:
-                            KERNEL_part(source + y * in_h, line, plane, column0 - base_x, column1 - column0);
-% endif
-                    } else if (blocks_of_rows > 1) {
-                        for (int i = 0; i < ${SIX}; i++)
-                            for (int x = 0; x < pitch; x++) line[i * plane + x] = 0;
-                    }
-                }
-            }
+            for (int image = 0; image < some; image++)
+                KERNEL_fill(in + in_offset + (n0 + image) * in_n + (g * q_count + q) * in_c + column0, in_h, in_rows,
+                            slab + q * ${PLANES} * plane + image * image_rows * pitch, plane, pitch, slab_rows, first_row,
+                            column0 - base_x, column1 - column0, blocks_of_rows > 1);
         // ---- the planes, padding and all
         const int length = ((some - 1) * image_rows + (rows + ${SOY - 1}) / ${SOY} - 1) * pitch + (out_columns + ${SOX - 1}) / ${SOX};
         for (int f = 0; f < length; f += ${NV * W}) {
@@ -115,14 +100,17 @@ void KERNEL(const __global ${IT} *restrict in, const __global ${WT} *restrict we
         const int store_rows = flat ? 1 : rows, store_columns = flat ? rows * out_columns : out_columns;
         for (int m = 0; m < channels; m++)
             for (int image = 0; image < some; image++) {
-                for (int row = 0; row < rows; row++) {
-                    const __local ${T} *from = done + m * ${len(phases)} * done_length + image * image_rows * pitch;
+                const __local ${T} *from = done + m * ${len(phases)} * done_length + image * image_rows * pitch;
+% if SOX == 1 and SOY == 1:
+                KERNEL_copy(from, pitch, lines, out_columns, out_columns, rows);
+% else:
+                for (int row = 0; row < rows; row++)
 % if SOX == 1:
-                    KERNEL_copy(from + ${f"row % {SOY} * done_length + row / {SOY}" if SOY > 1 else "row"} * pitch, lines + row * out_columns, out_columns);
+                    KERNEL_copy(from + row % ${SOY} * done_length + row / ${SOY} * pitch, 0, lines + row * out_columns, 0, out_columns, 1);
 % else:
                     KERNEL_join(from + ${f"row % {SOY} * {SOX} * done_length + row / {SOY}" if SOY > 1 else "row"} * pitch, done_length, lines + row * out_columns, out_columns);
 % endif
-                }
+% endif
                 const int n = n0 + image, c = g * m_count + m0 + m;
                 for (int row = 0; row < store_rows; row++) {
                     const int y = y0 + row;

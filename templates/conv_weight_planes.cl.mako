@@ -53,31 +53,16 @@ void KERNEL(const __global ${AT} *restrict given, const __global ${IT} *restrict
         const int length = ((some - 1) * image_rows + rows - 1) * pitch + out_columns;
         // ---- the slab
         for (int c = 0; c < c_count; c++)
-            for (int image = 0; image < some; image++) {
-                const __global ${IT} *source = in + in_offset + (n0 + image) * in_n + (g * c_count + c) * in_c + column0;
-                __local ${T} *to = slab + c * ${PLANES} * plane + image * image_rows * pitch;
-                for (int row = 0; row < ${SIY} * slab_rows; row++) {
-                    const int y = y0 * ${SIY} + base_y + row;
-                    __local ${T} *line = to${f" + row % {SIY} * {SIX} * plane + row / {SIY} * pitch" if SIY > 1 else " + row * pitch"};
-                    if (y >= 0 && y < in_rows) {
-                        if (column1 > column0)
-% if SIX == 1:
-                            KERNEL_copy(source + y * in_h, line + column0 - base_x, column1 - column0);
-% else:
-                            KERNEL_part(source + y * in_h, line, plane, column0 - base_x, column1 - column0);
-% endif
-                    } else if (blocks_of_rows > 1) {
-                        for (int i = 0; i < ${SIX}; i++)
-                            for (int x = 0; x < pitch; x++) line[i * plane + x] = 0;
-                    }
-                }
-            }
+            for (int image = 0; image < some; image++)
+                KERNEL_fill(in + in_offset + (n0 + image) * in_n + (g * c_count + c) * in_c + column0, in_h, in_rows,
+                            slab + c * ${PLANES} * plane + image * image_rows * pitch, plane, pitch, slab_rows, y0 * ${SIY} + base_y,
+                            column0 - base_x, column1 - column0, blocks_of_rows > 1);
         // ---- dy, and zeros after its last element
         for (int k = 0; k < channels; k++) {
             for (int image = 0; image < some; image++) {
                 const __global ${AT} *from = given + g_offset + (n0 + image) * g_n + (g * k_count + k0 + k) * g_c + y0 * g_h;
                 __local ${T} *to = padded + k * padded_length + image * image_rows * pitch;
-                for (int row = 0; row < rows; row++) KERNEL_copy(from + row * g_h, to + row * pitch, out_columns);
+                KERNEL_copy(from, g_h, to, pitch, out_columns, rows);
             }
             vec_store${W}((${TW})(0), padded + k * padded_length + length);
         }

@@ -160,7 +160,7 @@ def lower_planes(p: Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
             (by, bx, _taps(rows, columns, p.y, p.x, p.taps[1])) for by, rows in p.y.phases for bx, columns in p.x.phases
         ],
         INDEX=index,
-        rows=_row_functions(given, [given], c.width, p.x),
+        rows=_row_functions(given, [given] if p.x.in_step == 1 else [], c.width, p.y, p.x),
         wload=loader(weight.dtype),
         store=finish.stores((c.width, 4, 1)),
         epilogue_parameters=finish.text(),
@@ -199,7 +199,7 @@ def lower_planes(p: Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
     return Lowered((Launch(source, args, (blocks * p.groups * ceil_div(items, per_part),), p.flops, traffic),))
 
 
-def _row_functions(given: Layout, copied: list[Layout], width: int, x: Axis) -> str:
+def _row_functions(given: Layout, copied: list[Layout], width: int, y: Axis, x: Axis) -> str:
     """The text of the functions that move rows: from images as `given`, parted, and as `copied`, as they are."""
     stored = dict.fromkeys((some.dtype.storage, loader(some.dtype)) for some in copied)
     return render(
@@ -207,6 +207,7 @@ def _row_functions(given: Layout, copied: list[Layout], width: int, x: Axis) -> 
         T=given.dtype.register,
         IT=given.dtype.storage,
         W=width,
+        SIY=y.in_step,
         SIX=x.in_step,
         SOX=x.out_step,
         iload=loader(given.dtype),
@@ -334,7 +335,7 @@ def lower_weight_planes(p: WeightProblem, c: WeightConfig, target: Target, epilo
         SIX=x.in_step,
         taps=_taps(y.phases[0][1], x.phases[0][1], y, x, s),
         INDEX=index,
-        rows=_row_functions(given, [grad, given] if x.in_step == 1 else [grad], c.width, replace(x, out_step=0)),
+        rows=_row_functions(given, [grad, given] if x.in_step == 1 else [grad], c.width, y, replace(x, out_step=0)),
         store=store,
         epilogue_parameters=parameters,
     )
