@@ -3,7 +3,8 @@
 ## One form for scatter, scatter_add, scatter_reduce, index_put, index_add, index_copy and index_fill. Deterministic without
 ## atomics, by ownership: the dims of w are `owner` dims (each position owns a part of dst that no other reaches) and `list`
 ## dims (along which indices may collide). A work-item takes owner positions and goes through the list in order, so the last
-## write wins and sums have one order. With few owners, several work-items share one: each keeps to a range of destinations.
+## write wins and sums have one order. With few owners, several work-items share one: each keeps to a range of
+## destinations. Single elements are combined without a branch then, which would be taken at random.
 ## A negative index counts from the end; one outside its dim writes nothing.
 ## Geometry: Split of walk.py over owner rows x inner, times `ranges`. Traffic: indices once per owner group and range, src once,
 ## dst's touched elements once or twice (cached).
@@ -12,6 +13,10 @@ void KERNEL(${parameters}) {
   ${span}
 % if ranged:
   const long low = (long)(get_global_id(0) % ranges) * range_size, high = low + range_size;
+% if clamped:
+  if (low >= n0) return;
+  const int spread = low + 64 <= n0 && low + 64 <= high ? 63 : 0;
+% endif
 % endif
   for (${I} row = row_begin; row < row_end; row++) {
     ${I} d_row = dst_offset;
@@ -43,12 +48,14 @@ void KERNEL(${parameters}) {
         ${update}
       }
 % else:
-      for (${I} j = begin; j < end; j++) {
+      ${"{ const %s j = 0;" % I if single else "for (%s j = begin; j < end; j++) {" % I}
         ${I} d_here = d;
         ${target(True)}
+% if not clamped:
         if (!ok) continue;
+% endif
         __global ${storage} *const q = dst + d_here + j * dst_inner;
-        ${update}
+        ${update_or_keep if clamped else update}
       }
 % endif
     }
@@ -56,19 +63,26 @@ void KERNEL(${parameters}) {
 }
 <%def name="target(inner)">
       int ok = 1;
-% if ranged:
+% if ranged and not clamped:
       long key = 0;
 % endif
 % for k in range(count):
       { long at = i${k}[p${k}${f" + j * i{k}_inner" if inner else ""}];
         at += at < 0 ? n${k} : 0;
+% if clamped:
+        // No branch, which would be taken at random: what belongs to others leaves one of the range's own first elements
+        // as it is, a different one each time, since a load from where was just stored has to wait.
+        ok &= at >= low && at < high && at < n0;
+        ${"d_here" if inner else "d"} += (${I})(ok ? at : low + (item_of_list & spread)) * m${k}; }
+% else:
         ok &= (ulong)at < (ulong)n${k};
 % if ranged:
         key = key * n${k} + at;
 % endif
         ${"d_here" if inner else "d"} += (${I})(ok ? at : 0) * m${k}; }
+% endif
 % endfor
-% if ranged:
+% if ranged and not clamped:
       ok &= key >= low && key < high;
 % endif
 </%def>

@@ -238,7 +238,8 @@ def _scatter(
     if owner_strides[0][-1] != 1:  # no contiguous run of destinations: every owner position is a row of its own
         owner_sizes, owner_strides = (*owner_sizes, 1), tuple((*s, 0) for s in owner_strides)
     first_index = 1 + tensor
-    hoisted = all(s[-1] == 0 for s in owner_strides[first_index:])
+    single = owner_sizes[-1] == 1
+    hoisted = not single and all(s[-1] == 0 for s in owner_strides[first_index:])
     straight = hoisted and owner_strides[0][-1] == 1 and (not tensor or owner_strides[1][-1] == 1)
     width = lanes(dtype, target) if combine else min(16, lanes(dtype, target) * 4 // min(dtype.itemsize, 4))
     width = (
@@ -246,11 +247,18 @@ def _scatter(
     )
 
     length, rows, inner = prod(list_sizes), prod(owner_sizes[:-1]), owner_sizes[-1]
-    work = split(rows, inner, target, cost=3.0 * length)
-    items = work.global_size[0]
     keys = prod(i[2] for i in indices)
-    wanted = 4096 if target.kind == "gpu" else 1  # on a CPU one pass over the list beats several that skip most of it
-    ranges = max(1, min(wanted // items, keys, length * rows * inner // 4096))
+    if target.kind == "gpu":
+        work = split(rows, inner, target, cost=3.0 * length)
+        wanted = 4096 // work.global_size[0]
+    else:
+        # Runs of destinations stay whole, and work-items share the destinations: looking at an index that belongs to
+        # another is cheap beside a run, and costs about as much as the update of a single element.
+        work = split(rows, inner, target, cost=3.0 * length, step=max(16, inner if straight else 16))
+        sharing = 4 if inner >= 32 else 1 if combine else 0  # plain stores are faster from one core (compilers branch)
+        wanted = sharing * target.compute_units // up(work.global_size[0], 2)
+    items = work.global_size[0]
+    ranges = max(1, min(wanted, keys, length * rows * inner // 4096))
     index = index_type(dst, *(i[0] for i in indices), *([src[0]] if src else []), extra=length)
     parameters = Parameters(index)
     parameters.shared("dst", ctype, dst_argument)
@@ -289,6 +297,11 @@ def _scatter(
         update = f"const {dtype.register} a = {load(dtype, 'q')}, v = {value}; {store(dtype, expression, 'q')};"
     else:
         update = f"*q = {value};" if tensor else f"const {dtype.register} v = {value}; {store(dtype, 'v', 'q')};"
+    clamped = ranges > 1 and len(indices) == 1 and not hoisted and bool(combine)
+    update_or_keep = update
+    if combine:
+        kept = f"ok ? {expression} : a"
+        update_or_keep = f"const {dtype.register} a = {load(dtype, 'q')}, v = {value}; {store(dtype, kept, 'q')};"
     vector = ""
     if width > 1 and combine:
         register = f"{dtype.register}{width}"
@@ -309,11 +322,14 @@ def _scatter(
         count=len(indices),
         tensor=tensor,
         hoisted=hoisted,
+        single=single,
         ranged=ranges > 1,
+        clamped=clamped,
         lanes=width,
         locate_row=locate("row", owner_names, row_steps, index),
         locate_list=locate("item_of_list", list_names, list_steps, index),
         update=update,
+        update_or_keep=update_or_keep,
         update_vector=vector,
     )
     source = KernelSource(family, body, (), (work.local,))
@@ -771,7 +787,6 @@ def lower_searchsorted(
         parameters.value(f"{name}_offset", one.offset)
     parameters.value("length", ordered.shape[-1])
     parameters.value("sorted_step", ordered.stride[-1])
-    right = bool(attrs[0])
     body = render(
         "searchsorted",
         group=work.local,
@@ -779,10 +794,12 @@ def lower_searchsorted(
         span=span,
         I=index,
         R=values.dtype.register,
-        right=right,
+        passed="(x > v) == 0" if bool(attrs[0]) else "(x >= v) == 0",
+        L="long" if values.dtype.itemsize == 8 else "int",
+        together=1 if target.kind == "gpu" else 8,
         locate_row=locate("row", names, rows, index),
-        load_value=load(values.dtype, "values + v_row + j * values_inner"),
-        load_sorted=load(ordered.dtype, "sorted + s + middle * sorted_step"),
+        load_value=lambda j: load(values.dtype, f"values + v_row + {j} * values_inner"),
+        load_sorted=lambda at: load(ordered.dtype, f"sorted + {at}"),
     )
     source = KernelSource("searchsorted", body, (), (work.local,))
     return Lowered((Launch(source, parameters.args, work.global_size, 0.0, float(values.nbytes + out.nbytes)),))
