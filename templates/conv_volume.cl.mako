@@ -3,11 +3,12 @@ Direct convolution of volumes with the vector along OUTPUT CHANNELS: forward and
 
 Algorithm. One work-item is one work-group. It owns NK*W output channels m of one conv group and some items; an item is a block of rows
 and columns of one output plane. Per chunk of reduction channels q: the weights are packed (transposed in registers) into local memory
-as [q][depth tap][tap][NK*W]. Per item, the planes of the input that its depth taps meet are copied, zero-padded, into the slab
-[depth tap][q][row][column]; taps that meet no plane are left out, so depth padding and the holes of a strided gradient cost nothing.
-A tile is TY x TX output pixels x NK vectors of accumulators, which stay in registers over all depth taps and channels of the chunk:
+as [q][depth tap][tap][NK*W]. Per item and `step` channels of the chunk, the planes of the input that its depth taps meet are copied,
+zero-padded, into the slab [depth tap][q][row][column]; taps that meet no plane are left out, so depth padding and the holes of a
+strided gradient cost nothing. The slab and the weights of one step stay in the first-level cache while all tiles pass over them.
+A tile is TY x TX output pixels x NK vectors of accumulators, which stay in registers over all depth taps and channels of the step:
 per (depth tap, q, tap) NK aligned vector loads, TY*TX broadcasts, TY*TX*NK multiply-adds. Finished accumulators wait in local memory
-as [pixel][NK*W] (also between chunks), and are transposed back to NCDHW when they are stored.
+as [pixel][NK*W] (between steps and chunks), and are transposed back to NCDHW when they are stored.
 
 Depth: output plane z meets input plane (z * z_step + z_base + tap * z_apart) / z_divisor, all numbers, so forward and backward-data of
 any depth stride are one text. Rows and columns of a strided backward-data run in phases, the residue classes modulo the stride.
@@ -36,8 +37,8 @@ void KERNEL(const __global ${IT} *restrict in, const __global ${WT} *restrict we
             const int depth_taps, const int z_step, const int z_base, const int z_apart, const int z_divisor, const int tap_step,
             const int items, const int items_per_part, const int blocks_y, const int blocks_x,
             const int rows_per_block, const int columns_per_block,
-            const int pitch, const int slab_rows, const int chunk, const int sums_pitch, const int sums_item,
-            const int base_y, const int base_x, const int flat, const int all_blocks)
+            const int pitch, const int slab_rows, const int chunk, const int step, const int sums_pitch, const int sums_item,
+            const int base_y, const int base_x, const int flat, const int all_blocks, const int tap_pitch, const int one)
 {
     const int block = get_global_id(0) % all_blocks, part = get_global_id(0) / all_blocks;
     const int g = block / m_blocks, m0 = (block % m_blocks) * ${M};
@@ -82,18 +83,20 @@ void KERNEL(const __global ${IT} *restrict in, const __global ${WT} *restrict we
             const int column0 = left_column > 0 ? left_column : 0;
             const int column1 = in_columns < left_column + pitch ? in_columns : left_column + pitch;
             const int before = column0 - left_column < pitch ? column0 - left_column : pitch;
+            for (int q1 = 0; q1 < count; q1 += step) {
+            const int some = count - q1 < step ? count - q1 : step;
             int first_tap = depth_taps, planes = 0;
             for (int tap = 0; tap < depth_taps; tap++) {
                 const int at = z * z_step + z_base + tap * z_apart;
                 if (at < 0 || at % z_divisor != 0 || at / z_divisor >= in_planes) continue;
                 if (planes == 0) first_tap = tap;
-                for (int q = 0; q < count; q++)
+                for (int q = 0; q < some; q++)
                     for (int row = 0; row < slab_rows; row++) {
                         const int y = y0${f" / {SOY}" if SOY > 1 else ""} * ${SIY} + base_y + row;
-                        __local ${T} *to = slab + (planes * chunk + q) * plane + row * pitch;
+                        __local ${T} *to = slab + (planes * step + q) * plane + row * pitch;
                         int x = 0;
                         if (y >= 0 && y < in_rows && column1 > column0) {
-                            const __global ${IT} *from = image + q * in_c + (at / z_divisor) * in_d + y * in_h + left_column;
+                            const __global ${IT} *from = image + (q1 + q) * in_c + (at / z_divisor) * in_d + y * in_h + left_column;
                             const int end = column1 - left_column;
                             for (; x < before; x++) to[x] = 0;
                             for (; x + ${W} <= end; x += ${W}) vec_store${W}(${iload}${W}(from + x), to + x);
@@ -107,7 +110,9 @@ void KERNEL(const __global ${IT} *restrict in, const __global ${WT} *restrict we
                     }
                 planes++;
             }
-            // ---- tiles
+            // ---- tiles. APART: the distances of tap rows and columns are no constants in this text. Compilers that see that a pixel is
+            // read again for the next tap carry it over in a register, and run out of registers where a tile is many pixels.
+            const long apart = one;
 % for by, bx, tap_rows, tap_columns in phases:
             {
                 const int phase_rows = (rows - ${by} + ${SOY - 1}) / ${SOY}, phase_columns = (columns - ${bx} + ${SOX - 1}) / ${SOX};
@@ -115,7 +120,7 @@ void KERNEL(const __global ${IT} *restrict in, const __global ${WT} *restrict we
                     for (int tx = 0; tx < phase_columns; tx += ${TX}) {
                         __local ${TW} *to = sum_item + ((ty * ${SOY} + ${by}) * sums_pitch + tx * ${SOX} + ${bx}) * ${NK};
                         ${TW} ${", ".join(accumulators())};
-                        if (q0 == 0) {
+                        if (q0 + q1 == 0) {
                             ${" = ".join(accumulators())} = 0;
                         } else {
 % for i in range(TY):
@@ -134,9 +139,9 @@ roll_columns = ns * TX * TY * NK * len(phases) > 512
 roll_rows = roll_columns or RS * TX * TY * NK > 520
 %>
                         for (int found = 0; found < planes; found++) {
-                        const __local ${T} *p = slab + found * chunk * plane + ty * ${SIY} * pitch + tx * ${SIX};
-                        const __local ${TW} *w = pack + (first_tap + found * tap_step) * ${RS * NK};
-                        for (int q = 0; q < count; q++) {
+                        const __local ${T} *p = slab + found * step * plane + ty * ${SIY} * pitch + tx * ${SIX};
+                        const __local ${TW} *w = pack + (q1 * depth_taps + first_tap + found * tap_step) * ${RS * NK};
+                        for (int q = 0; q < some; q++) {
 % if roll_rows:
                             for (int r = 0; r < ${nr}; r++) {
 % endif
@@ -146,14 +151,14 @@ a = f"({a0} + r * {da})" if roll_rows else str(a0 + r * da)
 t = f"({r0} + r * {dr}) * {S}" if roll_rows else str((r0 + r * dr) * S)
 %>
 % for i in range(TY):
-                            const __local ${T} *p${r}_${i} = p + (${i * SIY} + ${a}) * pitch;
+                            const __local ${T} *p${r}_${i} = p + ${f"{i * SIY} * pitch + {a} * tap_pitch" if APART else f"({i * SIY} + {a}) * pitch"};
 % endfor
 % if roll_columns:
                             for (int s = 0; s < ${ns}; s++) {
 % endif
 % for s in steps(ns, roll_columns):
 <%
-b = f"{b0} + s * {db}" if roll_columns else str(b0 + s * db)
+b = (f"({b0} + s * {db})" if roll_columns else f"{b0 + s * db}") + (" * apart" if APART else "")
 u = f"{s0} + s * {ds}" if roll_columns else str(s0 + s * ds)
 %>
                             {
@@ -193,6 +198,7 @@ u = f"{s0} + s * {ds}" if roll_columns else str(s0 + s * ds)
                     }
             }
 % endfor
+            }
             if (q0 + count < q_count) continue;
             // ---- transposed back to rows of pixels, finished and stored
             const int store_rows = flat ? 1 : rows, store_columns = flat ? rows * out_columns : columns;

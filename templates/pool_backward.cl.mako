@@ -8,8 +8,8 @@ AXES = (("z", "oz", "d", 0), ("y", "oy", "h", 1), ("x", "ox", "w", 2))
 def covering(place, out, size, d):
     """Statements that declare the range of windows that cover `place`."""
     if adaptive:
-        return (f"const int {out}_begin = (int)((long){place} * out_{size} / in_{size}), "
-                f"{out}_end = (int)(((long)({place} + 1) * out_{size} + in_{size} - 1) / in_{size});")
+        return (f"const int {out}_begin = (int)(({L}){place} * out_{size} / in_{size}), "
+                f"{out}_end = (int)((({L})({place} + 1) * out_{size} + in_{size} - 1) / in_{size});")
     low, step = (kernel[d] - 1) * dilation[d], stride[d]
     return (f"const int {out}_low = (int){place} + pad_{size} - {low}, {out}_last = ((int){place} + pad_{size}) / {step} + 1; "
             f"const int {out}_begin = {out}_low > 0 ? ({out}_low + {step - 1}) / {step} : 0, "
@@ -17,7 +17,7 @@ def covering(place, out, size, d):
 def extent(out, size, d):
     """How many places the window `out` counts along one dim."""
     if adaptive:
-        return f"((int)(((long)({out} + 1) * in_{size} + out_{size} - 1) / out_{size}) - (int)((long){out} * in_{size} / out_{size}))"
+        return f"((int)((({L})({out} + 1) * in_{size} + out_{size} - 1) / out_{size}) - (int)(({L}){out} * in_{size} / out_{size}))"
     first = f"({out} * {stride[d]} - pad_{size})"
     bound = f"in_{size} + pad_{size}" if include_pad else f"in_{size}"
     begin = first if include_pad else f"({first} > 0 ? {first} : 0)"

@@ -10,8 +10,8 @@ def window(out, size, d):
     """Statements that declare where the window `out` begins and ends along one dim, and how much of it counts."""
     a, b, n = f"{size}_begin", f"{size}_end", f"{size}_count"
     if adaptive:
-        return (f"const int {a} = (int)((long){out} * in_{size} / out_{size}), "
-                f"{b} = (int)(((long)({out} + 1) * in_{size} + out_{size} - 1) / out_{size}), {n} = {b} - {a};")
+        return (f"const int {a} = (int)(({L}){out} * in_{size} / out_{size}), "
+                f"{b} = (int)((({L})({out} + 1) * in_{size} + out_{size} - 1) / out_{size}), {n} = {b} - {a};")
     return (f"const int {size}_first = (int){out} * {stride[d]} - pad_{size}, {size}_last = {size}_first + {kernel[d]}; "
             f"const int {a} = {size}_first > 0 ? {size}_first : 0, {b} = {size}_last < in_{size} ? {size}_last : in_{size}; "
             f"const int {n} = " + (f"({size}_last < in_{size} + pad_{size} ? {size}_last : in_{size} + pad_{size}) - {size}_first;"

@@ -28,6 +28,7 @@ from .program import Epilogue
 from .source import Argument, Input, KernelSource, Launch, Local, Lowered, Value, render
 
 Triple = tuple[int, int, int]
+FIRST_LEVEL = 32 << 10  # what of a first-level cache a step's planes and weights may take
 Shapes = tuple[tuple[DType, tuple[int, ...]], ...]
 
 # ---- shapes
@@ -200,7 +201,8 @@ class VolumeConfig:
         vectors: vectors of output channels in a register tile.
         tile_y, tile_x: rows and columns of output pixels in a register tile.
         rows, columns: output rows and columns per item, multiples of the strides' phases.
-        chunk: channels of the reduction held in local memory at once, with all their depth taps.
+        chunk: channels of the reduction whose weights are held in local memory at once, with all their depth taps.
+        step: channels whose planes are held in local memory at once.
         parts: pieces into which the items are split, each a work-group per block of channels.
     """
 
@@ -212,6 +214,7 @@ class VolumeConfig:
     rows: int = 1
     columns: int = 1
     chunk: int = 1
+    step: int = 1
     parts: int = 1
 
 
@@ -244,7 +247,7 @@ def _geometry(p: _Problem, c: VolumeConfig, size: int) -> _Geometry:
     held = per_part if c.chunk < p.q_count else 1
     vector = c.width * size
     local = (
-        (p.z.most * c.chunk * slab_rows * pitch + c.width) * size,
+        (p.z.most * c.step * slab_rows * pitch + c.width) * size,
         (c.chunk * prod(p.taps) + c.width) * c.vectors * vector,
         (held * sums_item + c.width * c.vectors) * vector,
     )
@@ -260,6 +263,13 @@ def register_width(dtype: DType, target: Target) -> tuple[int, int]:
 def block_of(length: int, step: int) -> int:
     """The length of the equal blocks, multiples of `step`, into which a row is cut; rows up to 320 stay whole."""
     return length if length <= 320 else round_up(ceil_div(length, ceil_div(length, 240)), step)
+
+
+def _accumulators(vectors: int, target: Target) -> int:
+    """How many accumulators a register tile may have before compilers spill: measured with 512-bit vectors, where tiles
+    of 12 pixels x 2 vectors run at half the speed of 8 or 9 x 2; with half as many registers, 12.
+    """
+    return 12 if target.vector_width < 16 else 18 if vectors == 2 else 24
 
 
 def _best_tile(rows: int, columns: int, vectors: int, registers: int) -> tuple[int, int]:
@@ -295,7 +305,7 @@ def choose_volume(p: _Problem, target: Target) -> VolumeConfig:
     while True:
         for rows in [r for r in options if r * columns <= 320] or [min(options)]:
             tile_y, tile_x = _best_tile(
-                ceil_div(rows, p.y.out_step), ceil_div(columns, p.x.out_step), vectors, 24 if width == 16 else 12
+                ceil_div(rows, p.y.out_step), ceil_div(columns, p.x.out_step), vectors, _accumulators(vectors, target)
             )
             first = VolumeConfig("channels", width, vectors, tile_y, tile_x, rows, columns)
             items = n * d * ceil_div(h, rows) * ceil_div(w, columns)
@@ -310,10 +320,15 @@ def choose_volume(p: _Problem, target: Target) -> VolumeConfig:
 
 
 def _fitting(p: _Problem, first: VolumeConfig, items: int, parts: int, space: int, size: int) -> VolumeConfig | None:
-    """`first` with the largest chunk that leaves room for the sums, which are held per item where there are chunks."""
+    """`first` with the step that fits in the first-level cache, and the largest chunk that leaves room for the sums,
+    which are held per item where there are several chunks.
+    """
+    one = _geometry(p, replace(first, step=1, parts=parts), size)
+    weights = prod(p.taps) * first.vectors * first.width * size
+    step = max(1, min(p.q_count, FIRST_LEVEL // (one.local[0] + weights)))
     chunk = p.q_count
     while chunk:
-        config = replace(first, chunk=chunk, parts=parts)
+        config = replace(first, chunk=chunk, step=min(step, chunk), parts=parts)
         local = _geometry(p, config, size).local
         if sum(local) <= space:
             return config
@@ -364,6 +379,7 @@ def _lower_channels(p: _Problem, c: VolumeConfig, epilogue: Epilogue) -> Lowered
         S=p.taps[2],
         phases=[(by, bx, rows, columns) for by, rows in p.y.phases for bx, columns in p.x.phases],
         RUN=p.w_q == taps,
+        APART=c.vectors == 1,
         INDEX=index,
         iload=loader(dtype),
         wload=loader(weight.dtype),
@@ -398,12 +414,15 @@ def _lower_channels(p: _Problem, c: VolumeConfig, epilogue: Epilogue) -> Lowered
         ("int", g.pitch),
         ("int", g.slab_rows),
         ("int", c.chunk),
+        ("int", c.step),
         ("int", g.sums_pitch),
         ("int", g.sums_item if c.chunk < p.q_count else 0),
         ("int", p.y.base),
         ("int", p.x.base),
         ("int", int(flat)),
         ("int", blocks * p.groups),
+        ("int", g.pitch),
+        ("int", 1),
     ]
     args: tuple[Argument, ...] = (
         Input(0),

@@ -8,8 +8,8 @@ pooling arrives with H = 1. Attributes, each size a pair (h, w) or a triple (d, 
 - adaptive windows: `(output_size,)`;
 - backward forms have the input's size in front: `((H, W), *attributes of the forward form)`.
 
-A plane is lowered as a volume of depth 1. Means that are not two taps per vector (adaptive windows, strides above 2,
-gradients) go one dim after the other on CPUs: templates pool_mean and pool_mean_backward.
+A plane is lowered as a volume of depth 1. Windows whose taps are no vectors (adaptive ones, strides above 2) and the
+gradients of means go one dim after the other on CPUs: templates pool_top, pool_mean and pool_mean_backward.
 """
 
 from __future__ import annotations
@@ -183,8 +183,8 @@ def _forward(maximum: bool, windows: _Windows, x: Layout, outputs: tuple[Layout,
     run_from = -(-padding[2] // stride[2])
     run_to = min(out_w, (in_w - 1 + padding[2] - (kernel[2] - 1) * dilation[2]) // stride[2] + 1)
     vector = _lanes_of_windows(windows, run_to - run_from, [x, *outs], target)
-    if not maximum and vector == 1:
-        lowered = _mean_forward(windows, x, out, target)
+    if vector == 1:
+        lowered = _top_forward(windows, x, outs, target) if maximum else _mean_forward(windows, x, out, target)
         if lowered is not None:
             return lowered
     taps = numel(kernel) if not windows.adaptive else max(numel(x.shape[-3:]) // max(numel(out.shape[-3:]), 1), 1)
@@ -228,7 +228,7 @@ def _forward(maximum: bool, windows: _Windows, x: Layout, outputs: tuple[Layout,
     return Lowered((Launch(source, walk.parameters.args, work.global_size, float(out.numel * taps), traffic),))
 
 
-# ---- means, one dim after the other
+# ---- one dim after the other
 
 
 def _block(windows: _Windows, columns: int, line: int, per_column: float, size: int, target: Target) -> tuple[int, int]:
@@ -244,6 +244,60 @@ def _block(windows: _Windows, columns: int, line: int, per_column: float, size: 
             return columns, places
         columns = up(columns, 2) if columns > 64 else 0
     return 0, 0
+
+
+def _divisions(*layouts: Layout) -> str:
+    """The type in which an adaptive window's ends are computed: a place times a size."""
+    largest = max(max(given.shape[-3:]) for given in layouts) + 1
+    return "long" if largest * largest >= 1 << 31 else "int"
+
+
+def _top_forward(windows: _Windows, x: Layout, outs: list[Layout], target: Target) -> Lowered | None:
+    out, dtype, in_w, out_w = outs[0], outs[0].dtype, x.shape[-1], outs[0].shape[-1]
+    if target.kind != "cpu" or not (dtype.category == FLOAT or dtype.itemsize in (4, 8)):
+        return None
+    register = dtype.register
+    size = 8 if register in ("double", "long") else 4
+    span = (windows.kernel[2] - 1) * windows.dilation[2] + 1
+    each = in_w / out_w + 2 if windows.adaptive else windows.stride[2] + span
+    columns, places = _block(windows, out_w, in_w, each, size, target)
+    taps = numel(windows.kernel) if not windows.adaptive else numel(x.shape[-3:]) / numel(out.shape[-3:])
+    if not columns or (target.loop_limit and 4 * taps * out_w > target.loop_limit):
+        return None
+    work = split(numel(out.shape[:-1]), out_w, target, cost=2.0 + taps / 2, iterations=2 * taps + 4)
+    walk = _Walk({"in": x, "out": out, "at": outs[1]}, {"out": 0, "at": 1}, work, x, out)
+    walk.pad(windows)
+    width = lanes(dtype, target)
+    lane = "long" if size == 8 else "int"
+    body = render(
+        "pool_top",
+        parameters=walk.parameters.text,
+        span=walk.span,
+        I=walk.index,
+        L=_divisions(x, out),
+        R=register,
+        RV=f"{register}{width}",
+        IT=lane,
+        IV=f"{lane}{width}",
+        lanes=width,
+        adaptive=windows.adaptive,
+        kernel=windows.kernel,
+        stride=windows.stride,
+        dilation=windows.dilation,
+        plain=in_w == 1 or x.stride[-1] == 1,
+        storage=x.dtype.storage,
+        start=lowest(dtype),
+        locate_plane=walk.locate("plane"),
+        load_vector=load(x.dtype, "from + x", width),
+        load_pixel=load(x.dtype, "q"),
+        store_pixel=store(dtype, "best", "out + out_plane + oz * out_sd + oy * out_sh + x * out_sw"),
+    )
+    walk.parameters.value("columns", columns, "int")
+    line = (places + width) * size
+    args = (*walk.parameters.args[:-1], Local(line), Local(line), Local(8 * columns), walk.parameters.args[-1])
+    source = KernelSource("max_pool", body, ())
+    traffic = float(x.nbytes + out.nbytes + outs[1].nbytes)
+    return Lowered((Launch(source, args, work.global_size, float(out.numel * taps), traffic),))
 
 
 def _mean_forward(windows: _Windows, x: Layout, out: Layout, target: Target) -> Lowered | None:
@@ -268,6 +322,7 @@ def _mean_forward(windows: _Windows, x: Layout, out: Layout, target: Target) -> 
         R=register,
         RV=f"{register}{width}",
         lanes=width,
+        L=_divisions(x, out),
         adaptive=windows.adaptive,
         include_pad=windows.include_pad,
         kernel=windows.kernel,
@@ -310,6 +365,7 @@ def _mean_backward(windows: _Windows, g: Layout, dx: Layout, target: Target) -> 
         R=register,
         RV=f"{register}{width}",
         lanes=width,
+        L=_divisions(dx, g),
         adaptive=windows.adaptive,
         include_pad=windows.include_pad,
         kernel=windows.kernel,
@@ -392,6 +448,7 @@ def _backward(maximum: bool, windows: _Windows, inputs: tuple[Layout, ...], dx: 
             maximum=maximum,
             adaptive=windows.adaptive,
             include_pad=windows.include_pad,
+            L=_divisions(dx, g),
             kernel=windows.kernel,
             stride=windows.stride,
             dilation=windows.dilation,

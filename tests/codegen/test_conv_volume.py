@@ -90,7 +90,7 @@ def test_chunks_parts_and_blocks(raw, kind):
     """Channels in several chunks, items in several parts, rows and columns in blocks that do not divide them."""
     x, w, dy, attrs = problem("3x3x3")
     width = 8
-    config = conv_volume.VolumeConfig("channels", width, 2, 2, 3, 4, 5, chunk=2, parts=3)
+    config = conv_volume.VolumeConfig("channels", width, 2, 2, 3, 4, 5, chunk=3, step=2, parts=3)
     check(volume.CONV3D, [x, w], (*attrs, None), raw, kind, config=config)
     check(volume.CONV3D_INPUT, [dy, w], (*attrs, x.shape[2:]), raw, kind, config=config)
     for parts, planes, rows, columns in ((1, 3, 9, 11), (4, 1, 4, 5), (3, 2, 9, 11)):

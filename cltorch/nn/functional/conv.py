@@ -22,6 +22,7 @@ from ...tensor import Tensor, make
 from .padding import pad
 
 Size = int | Sequence[int]
+LONG_ROW = 512  # pixels of a row beyond which the kernels of images would run out of local memory
 
 # by the operands' number of dims: forward, gradient of the input, gradient of the weight
 RECORDS = {
@@ -188,6 +189,10 @@ def conv3d(
 def _convolution(input: Tensor, weight: Tensor, bias: Tensor | None, attrs: tuple) -> Tensor:
     """The convolution of batches of images or volumes, with its node."""
     check_operands(input, weight, bias, weight._layout.shape[0])
+    if len(input._layout.shape) == 4 and input._layout.shape[-1] > LONG_ROW and len(weight._layout.shape) == 4:
+        stride, padding, dilation, groups = attrs  # one plane of a volume: those kernels cut rows into blocks
+        deep = ((1, *stride), (0, *padding), (1, *dilation), groups)
+        return _convolution(input.unsqueeze(2), weight.unsqueeze(2), bias, deep).squeeze(2)
     x, w = readable(input, weight)
     if bias is None:
         operands: tuple[Tensor, ...] = (input, weight)

@@ -16,7 +16,7 @@ from ...functions.nodes import give_backward
 from ...ops.pointwise import ADD
 from ...ops.reductions import SUM
 from ...tensor import Tensor
-from .conv import RECORDS, Size, check_operands, per_channel, readable, repeated
+from .conv import LONG_ROW, RECORDS, Size, check_operands, per_channel, readable, repeated
 from .padding import pad
 
 
@@ -153,11 +153,20 @@ def _transposed(
     beyond = [more // step for more, step in zip(extra, s)]
     if any(beyond):  # the map's result has no such places: they belong to inputs of 0 after the last
         input = pad(input, [side for places in reversed(beyond) for side in (0, places)])
-    x, w = readable(input, weight)
     attrs = (s, p, d, groups)
+    if n == 2 and size[-1] > LONG_ROW:  # one plane of a volume: those kernels cut rows into blocks
+        input, weight = input.unsqueeze(2), weight.unsqueeze(2)
+        attrs = ((1, *s), (0, *p), (1, *d), groups)
+        return _map(input, weight, bias, attrs, (1, *size)).squeeze(2)
+    return _map(input, weight, bias, attrs, size)
+
+
+def _map(input: Tensor, weight: Tensor, bias: Tensor | None, attrs: tuple, size: tuple[int, ...]) -> Tensor:
+    """The transposed convolution of batches of images or volumes into ones of `size`, with its node."""
+    x, w = readable(input, weight)
     if bias is None:
         operands: tuple[Tensor, ...] = (input, weight)
-        out = run(RECORDS[n + 2][1], (x, w), (*attrs, size))
+        out = run(RECORDS[len(x._layout.shape)][1], (x, w), (*attrs, size))
     else:
         operands = (input, weight, bias)
         out = chain(_biased, (x, w, bias), (*attrs, size))
