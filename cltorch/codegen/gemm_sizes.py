@@ -71,14 +71,14 @@ def _rows_config(problem: GemmProblem, target: Target) -> GemmConfig:
     vectors = block_n // lanes
     steps = problem.k * (vectors + 1) + problem.m * (2 * vectors + lanes)
     splits = _pieces_of_k(problem, target, groups, 64, max(1, wanted), steps)
-    return GemmConfig("rows", 4, 1, "direct", "direct", problem.m, block_n, problem.k, splits)
+    return GemmConfig("rows", 8, 1, "direct", "direct", problem.m, block_n, problem.k, splits)
 
 
 def _dot_config(problem: GemmProblem, target: Target) -> GemmConfig:
     lanes = lanes_of(problem.a.dtype, target)
     tile_m = min(problem.m, 4, lanes)
     tile_n = min(lanes // tile_m, problem.n)
-    wanted = min(4 * target.compute_units, int(problem.flops / 1e6))
+    wanted = min(8 * target.compute_units, int(problem.flops / 2.5e5))
     room = min(target.local_memory, 65536) // (2 * sum_bytes(problem.a.dtype)) // tile_m
     blocks = max(up(problem.n, room), min(up(max(1, wanted), problem.count), up(problem.n, 2 * tile_n)))
     block_n = up(up(problem.n, blocks), tile_n) * tile_n
@@ -108,14 +108,18 @@ def _group_config(problem: GemmProblem, target: Target) -> GemmConfig:
 
 _GROUP_FLOPS = 4e6  # work for which one more work-group of a CPU device pays its start
 _SMALL_FLOPS = 8e6  # work up to which a product takes one of few texts: about 50 us on one core
-_AHEAD = 512  # rows, and columns, from which packing before the product beats packing in each work-group
-_AHEAD_TURNED = 320  # the same where A runs along M, whose strips in place fall into few sets of the first-level cache
+_AHEAD = 512  # rows, and columns, from which converting A before the product beats converting it in each work-group
+_TURNED_FLOPS = 6e7  # work from which an A that runs along M is packed by a launch before
+_AHEAD_FLOPS = 3e8  # work from which a launch that packs B pays, where panels of all of K do not fit
 _DEEPEST = 2048  # elements of K that one slice may hold
+_DEEPEST_DIRECT = 256  # the same where B is read in place
+_SLICE_DIRECT = 32  # rows of B read in place at a time: the prefetcher follows 32 of them from panel to panel
 _SLICE = 1024  # elements of K of a slice where there are several
 _SLICE_PACKED = 512  # the same where a group packs its rows of A
 _GROUP_CYCLES = 3000.0  # start of a work-group
 _REDUCE_CYCLES = 20000.0  # start of the launch that adds the parts of a split product
-_SECOND_LEVEL = 2.5e6  # bytes of A that a core reads again and again without waiting
+_SECOND_LEVEL = 2.2e6  # bytes of A that a core reads again and again without waiting
+_SECOND_LEVEL_AHEAD = 1.2e6  # the same for A packed ahead, which comes from another core's cache
 _LOCAL = 256 * 1024  # bytes of local memory that are worth using: about half of a core's second-level cache
 
 
@@ -127,21 +131,24 @@ def _small_tile_shape(m: int, n: int, lanes: int, target: Target) -> tuple[int, 
     return tile_m, tile_n
 
 
-def _tile_shape(m: int, n: int, lanes: int, target: Target) -> tuple[int, int]:
-    """Rows and vectors of the register tile: as many sums as registers allow, few of them computed twice at the edges.
+def _tile_shape(m: int, n: int, lanes: int, target: Target, strips: bool, most: int) -> tuple[int, int]:
+    """Rows and vectors (at most `most`) of the register tile: many sums, few of them computed twice at the edges.
 
-    24 sums with 32 vector registers, 12 with 16. Below about 20 (10) sums the multiply-adds wait for one another.
+    24 sums with 32 vector registers, 12 with 16. Below about 20 (10) sums the multiply-adds wait for one another. Rows
+    of A read in place are a stream each, so few of them are better (6 x 4 vectors before 8 x 3, 3 %, and 12 x 2, 8 %);
+    where A is packed in `strips`, 8 x 3 is ahead by 1 %.
     """
     sums = 24 if target.vector_width >= 16 else 12
     best, shape = 0.0, (1, 1)
-    for tile_n in range(1, min(4, max(1, n // lanes)) + 1):
+    for tile_n in range(1, min(most, max(1, n // lanes)) + 1):
         for tile_m in {min(m, sums // tile_n), min(m, 12, sums // tile_n), min(m, 8, sums // tile_n), min(m, 6)}:
             if tile_m * tile_n > sums or tile_m > sums // 2:
                 continue
             width = tile_n * lanes
             waste = up(m, tile_m) * tile_m * up(n, width) * width
             wait = 1 + 0.4 * max(0.0, 1 - tile_m * tile_n / (sums * 5 / 6))
-            loads = 1 + 0.02 * tile_n + 0.05 * (tile_m + tile_n) / (tile_m * tile_n)
+            per_sum = (tile_m + tile_n) / (tile_m * tile_n)
+            loads = 1 + (0.03 * tile_n + 0.35 * per_sum if strips else 0.01 * tile_n + 0.6 * per_sum)
             score = 1 / (waste * wait * loads)
             if score > best:
                 best, shape = score, (tile_m, tile_n)
@@ -152,22 +159,34 @@ def _tile_config(problem: GemmProblem, target: Target) -> GemmConfig:
     """Form 'tile': how operands are read, then the blocks (and parts of K) that `_Plan.cycles` says end first."""
     dtype = problem.a.dtype
     lanes, m, n, k = lanes_of(dtype, target), problem.m, problem.n, problem.k
-    shape = _small_tile_shape if problem.flops <= _SMALL_FLOPS else _tile_shape
-    tile_m, tile_n = shape(m, n, lanes, target)
-    width = tile_n * lanes
     a, b = problem.a, problem.b
+    in_place = native(dtype) and a.column == 1
     turned = a.row == 1 and a.column != 1
+    if turned:
+        large = problem.flops >= _TURNED_FLOPS and min(m, n, k) >= 128
+    else:
+        large = min(m, n) >= _AHEAD and k >= 128
+    strips = large and not in_place and not target.loop_limit
+    if problem.flops <= _SMALL_FLOPS:
+        tile_m, tile_n = _small_tile_shape(m, n, lanes, target)
+    else:
+        most = 4
+        if strips and k <= 1536:  # one launch that packs is enough
+            most = max(2, min(4, (min(target.local_memory, _LOCAL) // sum_bytes(dtype) - 512) // (k * lanes)))
+        tile_m, tile_n = _tile_shape(m, n, lanes, target, strips, most)
+    width = tile_n * lanes
     pack_a = pack_b = "group"
-    if native(dtype):
-        # a copy does not pay for an A read by few panels, for a B read by few strips, nor for dense ones
-        if a.column == 1 or (turned and (n <= 2 * width or k <= 64 or a.column <= 2 * m)):
-            pack_a = "direct"
-        skinny = m <= 2 * tile_m
-        if b.column == 1 and n >= width and (skinny or k <= 64 or (b.row <= 4 * width and m <= 12 * tile_m)):
-            pack_b = "direct"
-    large = min(m, n) >= (_AHEAD_TURNED if turned else _AHEAD) and k >= 128 and not target.loop_limit
-    if large and not (native(dtype) and a.column == 1):
+    if strips:
         pack_a = "ahead"
+    elif in_place or (native(dtype) and turned and (n <= 2 * width or k <= 64 or a.column <= 2 * m)):
+        pack_a = "direct"  # a copy does not pay for an A read by few panels, nor for a dense one
+    if native(dtype) and b.column == 1 and n >= width:
+        # nor for a B read by few strips, nor for a dense one
+        if m <= 96 or k <= 64 or (b.row <= 4 * width and m <= 12 * tile_m):
+            pack_b = "direct"
+    if pack_b == "group" and problem.flops >= _AHEAD_FLOPS and not target.loop_limit and m >= 192:
+        if k > (min(target.local_memory, _LOCAL) // sum_bytes(dtype) - 256) // width - tile_m:
+            pack_b = "ahead"  # its panels do not fit into local memory
     plan = _Plan(problem, target, tile_m, tile_n, pack_a, pack_b)
     rows, columns, splits = plan.best()
     return GemmConfig(
@@ -209,6 +228,8 @@ class _Plan:
             packed += rows * self.tile_m
             spare = rows * self.tile_m * self.lanes
         deepest = max(self.lanes, (self.room - spare) // packed) if packed else piece
+        if self.pack_b == "direct" and piece > _DEEPEST_DIRECT:
+            deepest = min(deepest, _SLICE_DIRECT)
         if piece <= min(deepest, _DEEPEST):
             return up(piece, self.lanes) * self.lanes if splits > 1 else piece
         deepest = min(deepest, _SLICE)
@@ -228,18 +249,17 @@ class _Plan:
         tile = self.tile_m * self.tile_n * (piece / 2 + (2 * slices if slices > 1 else 1)) + 40 * slices
         work = rows * columns * tile
         block = rows * self.tile_m * depth
-        if block * sum_bytes(p.a.dtype) > _SECOND_LEVEL:
-            work *= 1.06
-        if self.pack_b == "group":
-            work += columns * self.tile_n * piece * (8 if p.b.column == 1 else 12)
+        level, wait = (_SECOND_LEVEL_AHEAD, 1.1) if self.pack_a == "ahead" else (_SECOND_LEVEL, 1.06)
+        if block * sum_bytes(p.a.dtype) > level:
+            work *= wait
+        work += columns * self.tile_n * piece * (26 if self.pack_b == "group" else 4)
         if self.pack_a == "group":
             work += rows * self.tile_m * piece / lanes * (6 if 1 in (p.a.column, p.a.row) else 40)
         else:
             work += rows * self.tile_m * piece / lanes * 4
         row_tiles, column_tiles = self.tiles
         full = work + _GROUP_CYCLES
-        groups = row_tiles / rows * (column_tiles / columns) * p.count * splits  # in full blocks
-        rounds = -int(-(groups + 0.001 * groups) // self.target.compute_units)
+        rounds = up(up(row_tiles, rows) * up(column_tiles, columns) * p.count * splits, self.target.compute_units)
         end = rounds * full + 0.1 * full
         if splits > 1:
             end += _REDUCE_CYCLES + splits * p.count * p.m * p.n / lanes * 3 / self.target.compute_units
