@@ -32,7 +32,7 @@ void KERNEL(const __global ${TW} *restrict taps, const __global ${T} *restrict t
             ${"__global" if PRODUCTS_GLOBAL else "__local"} ${TW} *products, __local ${TW} *pixels, __local ${TW} *turned,
             const int m_blocks, const int m_count, const int q_count, const int q_skip,
             const int taps_plane, const int tiles_plane, const int tiles_step, const int products_plane,
-            const int all_tiles, const int tiles_per_block, const int tiles_y, const int tiles_x,
+            const int all_tiles, const int tiles_per_block, const int first_row, const int tiles_y, const int tiles_x,
             const int out_rows, const int out_columns, const int most, const int flat)
 {
     const int m_block = get_global_id(0) % m_blocks, m0 = m_block * ${NK * W};
@@ -114,7 +114,7 @@ void KERNEL(const __global ${TW} *restrict taps, const __global ${T} *restrict t
     }
 % endif
     for (int t = 0; t < count_tiles;) {
-        const int tx0 = (tile0 + t) % tiles_x, row_of_tiles = (tile0 + t) / tiles_x;
+        const int tx0 = (tile0 + t) % tiles_x, row_of_tiles = first_row + (tile0 + t) / tiles_x;
         const int n = row_of_tiles / tiles_y, y0 = row_of_tiles % tiles_y * ${M}, x_first = tx0 * ${M};
         int run = tiles_x - tx0 < most ? tiles_x - tx0 : most;
         run = run < count_tiles - t ? run : count_tiles - t;

@@ -16,12 +16,13 @@ from functools import lru_cache
 from ..config import settings
 from ..shapes import Layout
 from ..target import Target
-from .conv_finish import Finish, epilogue_layouts, index_type, loader
+from .conv_finish import SPACE, Finish, epilogue_layouts, index_type, loader
 from .conv_shapes import accepts, accepts_weight, ceil_div, require, round_up
 from .conv_winograd_transforms import INPUT, PRODUCTS, TAPS, twice
 from .program import Epilogue
 from .source import Argument, Input, KernelSource, Launch, Local, Lowered, Scratch, Value, render
 
+HELD = 64 << 20  # bytes of transformed tiles in memory at once
 LAUNCH = 30_000  # cycles that a launch takes
 RUN = 16  # tiles of a row that are inversely transformed together
 
@@ -37,6 +38,7 @@ class WinogradConfig:
         tile: tiles of images in a register tile.
         tiles: tiles of images in a block, whose products are held at once; a multiple of `tile`.
         rows: rows of tiles that are transformed together.
+        images: images whose transformed tiles are in memory at once.
         chunk: channels of the reduction whose taps are transformed at once, by the kernel of the products; 0: all, by
             a kernel of their own.
         spilled: the products of a block are held in global memory, because local memory is too small.
@@ -48,6 +50,7 @@ class WinogradConfig:
     tile: int
     tiles: int
     rows: int
+    images: int
     chunk: int = 0
     spilled: bool = False
 
@@ -108,8 +111,10 @@ class _Sizes:
     blocks: int
 
 
-def _sizes(shape: tuple[int, ...], q_count: int, c: WinogradConfig) -> _Sizes:
+def _sizes(shape: tuple[int, ...], q_count: int, c: WinogradConfig, images: int = 0) -> _Sizes:
+    """For `images` images, or for as many as are in memory at once."""
     n, m_count, h, w = shape
+    n = images or min(c.images, n)
     tiles_y, tiles_x = ceil_div(h, c.outputs), ceil_div(w, c.outputs)
     q_blocks = ceil_div(q_count, c.width)
     return _Sizes(
@@ -136,6 +141,11 @@ def _local(shape: tuple[int, ...], q_count: int, c: WinogradConfig) -> tuple[int
     return pack * vector, products * vector, pixels * vector, c.width * vector
 
 
+def _slab(columns: int, rows: int, outputs: int, width: int) -> int:
+    """Bytes of local memory for the pixels of some rows of tiles."""
+    return (rows * outputs + 2) * (round_up(columns, outputs) + 2) * width * 4
+
+
 @lru_cache(maxsize=4096)
 def configure(
     outputs: int, shape: tuple[int, ...], q_count: int, chunked: bool, target: Target
@@ -144,7 +154,7 @@ def configure(
 
     Two vectors of output channels where there are that many. Of the blocks of tiles that fit into local memory
     and of the register tiles, those with the fewest cycles, counting cores that have nothing left to do. None if local
-    memory is too small.
+    memory is too small, or one image's transformed tiles take more than `HELD`.
 
     Cycles were measured on AVX-512 with one to 1024 tiles and 64 to 512 channels: products run at three quarters of
     the peak, and each group fetches the taps, 2 for a vector; the transform of a tile of W channels costs 700 (300
@@ -154,7 +164,13 @@ def configure(
     n, m_count, h, w = shape
     width = min(16, target.vector_width)
     vectors = 2 if m_count > width else 1
-    tiles = n * ceil_div(h, outputs) * ceil_div(w, outputs)
+    per_image = ceil_div(h, outputs) * ceil_div(w, outputs)
+    rows = [r for r in (4, 2, 1) if _slab(w, r, outputs, width) <= min(target.local_memory - 1024, SPACE)]
+    images = HELD // (per_image * (outputs + 2) ** 2 * round_up(q_count, width) * 4)
+    if not rows or not images:
+        return None
+    parts = ceil_div(n, images)
+    tiles = ceil_div(n, parts) * per_image
     m_blocks, q_blocks = ceil_div(m_count, vectors * width), ceil_div(q_count, width)
     image, inverse, ahead, within = (700, 340, 650, 250) if outputs == 4 else (300, 100, 350, 140)
     before = tiles * q_blocks * image + (0 if chunked else q_count * m_blocks * vectors * ahead + LAUNCH)
@@ -166,7 +182,7 @@ def configure(
             blocks = ceil_div(tiles, held)
             block = round_up(ceil_div(tiles, blocks), tile)
             chunk = min(64 if block > 16 else 32, round_up(q_count, width)) if chunked else 0
-            config = WinogradConfig(outputs, width, vectors, tile, block, 4, chunk)
+            config = WinogradConfig(outputs, width, vectors, tile, block, rows[0], ceil_div(n, parts), chunk)
             if sum(_local(shape, q_count, config)) > target.local_memory - 1024:
                 continue
             products = max(tile * vectors, tile + vectors, 8) / 2 + 0.5
@@ -175,7 +191,7 @@ def configure(
             rounds: float = ceil_div(blocks * m_blocks, target.compute_units)
             if blocks * m_blocks < 4 * target.compute_units:
                 rounds *= 1.5  # PoCL shares out few groups badly: four of them took four times as long as eight
-            cost = before / target.compute_units + rounds * group + 2 * LAUNCH
+            cost = parts * (before / target.compute_units + rounds * group + 2 * LAUNCH)
             if best is None or cost < best[1]:
                 best = config, cost
     return best
@@ -258,9 +274,9 @@ def _weight_numbers(p: _Problem, index: str) -> list[tuple[str, int]]:
     return [(index, p.weight.offset), (index, p.w_m), (index, p.w_q), (index, p.weight.extent()[1] + 1)]
 
 
-def _ahead_launch(p: _Problem, c: WinogradConfig, target: Target) -> Launch:
-    """Transforms the images and, unless the taps are transformed in passing, those too."""
-    s, given = _sizes(p.out_shape, p.q_count, c), p.given
+def _ahead_launch(p: _Problem, c: WinogradConfig, target: Target, first: int, images: int) -> Launch:
+    """Transforms some images and, if they are the first and taps are not transformed in passing, those too."""
+    s, given = _sizes(p.out_shape, p.q_count, c, images), p.given
     index = index_type(given, p.weight)
     body = render(
         "conv_winograd_ahead",
@@ -277,21 +293,21 @@ def _ahead_launch(p: _Problem, c: WinogradConfig, target: Target) -> Launch:
         spread=twice(INPUT[c.outputs], (s.side, s.side), lambda i, j: f"d[{i} * pitch + {j}]", f"float{c.width}", "v"),
     )
     pitch, row_blocks = s.tiles_x * c.outputs + 2, ceil_div(s.tiles_y, c.rows)
-    items = s.q_blocks * given.shape[0] * row_blocks
+    items = s.q_blocks * images * row_blocks
     per_part = ceil_div(items, min(items, 32 * target.compute_units))
-    parts, local = ceil_div(items, per_part), (c.rows * c.outputs + 2) * pitch
+    parts, local = ceil_div(items, per_part), _slab(p.out_shape[3], c.rows, c.outputs, c.width)
     taps: list[Argument] = []
     if not c.chunk:
         chunk = min(p.q_count, 32)
-        taps_parts = s.m_blocks * ceil_div(p.q_count, chunk)
-        parts, local = parts + taps_parts, max(local, (9 * chunk + c.width) * c.vectors)
+        taps_parts = s.m_blocks * ceil_div(p.q_count, chunk) if first == 0 else 0
+        parts, local = parts + taps_parts, max(local, (9 * chunk + c.width) * c.vectors * c.width * 4)
         numbers = [("int", s.m_blocks), ("int", p.out_shape[1]), ("int", chunk), *_weight_numbers(p, index)]
         numbers += [("int", s.taps_plane), ("int", taps_parts)]
         taps = [Input(1), Scratch(1), *(Value(t, v) for t, v in numbers)]
     numbers = [
         ("int", p.q_count),
         ("int", s.q_blocks),
-        (index, given.offset),
+        (index, given.offset + first * given.stride[0]),
         (index, given.stride[0]),
         (index, given.stride[1]),
         ("int", given.stride[2]),
@@ -310,20 +326,20 @@ def _ahead_launch(p: _Problem, c: WinogradConfig, target: Target) -> Launch:
         ("int", c.tile),
         ("int", s.tiles_plane),
     ]
-    vector = c.width * 4
-    args = (Input(0), Scratch(0), Local(local * vector), *taps, *(Value(t, v) for t, v in numbers))
-    made = s.all_tiles * s.q_blocks + (0 if c.chunk else s.m_blocks * c.vectors * p.q_count)
+    args = (Input(0), Scratch(0), Local(local), *taps, *(Value(t, v) for t, v in numbers))
+    with_taps = not c.chunk and first == 0
+    made = s.all_tiles * s.q_blocks + (s.m_blocks * c.vectors * p.q_count if with_taps else 0)
     return Launch(
         KernelSource("conv_winograd_ahead", body, ("conv", "winograd")),
         args,
         (parts,),
         made * c.width * (192.0 if c.outputs == 4 else 32.0),
-        given.nbytes + (0 if c.chunk else p.weight.nbytes) + float(made * s.frequencies * vector),
+        given.nbytes * images / given.shape[0] + p.weight.nbytes * with_taps + 4.0 * made * s.frequencies * c.width,
     )
 
 
-def _product_launch(p: _Problem, c: WinogradConfig, epilogue: Epilogue) -> Launch:
-    s = _sizes(p.out_shape, p.q_count, c)
+def _product_launch(p: _Problem, c: WinogradConfig, epilogue: Epilogue, first: int, images: int) -> Launch:
+    s = _sizes(p.out_shape, p.q_count, c, images)
     index = index_type(p.given, p.weight, *epilogue_layouts(epilogue))
     finish = Finish(epilogue, index)
     body = render(
@@ -362,6 +378,7 @@ def _product_launch(p: _Problem, c: WinogradConfig, epilogue: Epilogue) -> Launc
         ("int", s.products_plane),
         ("int", s.all_tiles),
         ("int", c.tiles),
+        ("int", first * s.tiles_y),
         ("int", s.tiles_y),
         ("int", s.tiles_x),
         ("int", p.out_shape[2]),
@@ -384,7 +401,8 @@ def _product_launch(p: _Problem, c: WinogradConfig, epilogue: Epilogue) -> Launc
         *(Value(t, v) for t, v in numbers),
     )
     source = KernelSource(f"{p.op}_winograd", body, (*finish.includes, "conv", "winograd"))
-    return Launch(source, args, (s.m_blocks * s.blocks,), p.flops, p.nbytes)
+    share = images / p.out_shape[0]
+    return Launch(source, args, (s.m_blocks * s.blocks,), p.flops * share, p.nbytes * share)
 
 
 def lower_winograd(
@@ -402,4 +420,9 @@ def lower_winograd(
     require(op, "weight", weight, accepts_weight(weight), "contiguous last two dims")
     epilogue = epilogue or Epilogue.identity(outputs[0])
     p = _problem(op, given, weight, epilogue, attrs)
-    return Lowered((_ahead_launch(p, config, target), _product_launch(p, config, epilogue)), _scratch(p, config))
+    launches: list[Launch] = []
+    for first in range(0, p.out_shape[0], config.images):
+        images = min(config.images, p.out_shape[0] - first)
+        launches.append(_ahead_launch(p, config, target, first, images))
+        launches.append(_product_launch(p, config, epilogue, first, images))
+    return Lowered(tuple(launches), _scratch(p, config))

@@ -15,6 +15,7 @@ from cltorch.codegen import conv, conv_winograd
 from cltorch.codegen.conv import WinogradConfig, lower_conv, lower_conv_input
 from cltorch.codegen.conv_winograd_transforms import INPUT, PRODUCTS, TAPS, twice
 from cltorch.codegen.program import Epilogue, Instr
+from cltorch.codegen.source import Local
 from cltorch.dtypes import DType, bfloat16, float16, float32, float64
 from cltorch.shapes import Layout, layout
 from cltorch.target import Target
@@ -107,17 +108,18 @@ def close(got: np.ndarray, expected: np.ndarray, bound: float) -> None:
 
 
 def configuration(outputs: int, width: int, **changes) -> WinogradConfig:
-    return replace(WinogradConfig(outputs, width, 2, 4, 8, 2), **changes)
+    return replace(WinogradConfig(outputs, width, 2, 4, 8, 2, 64), **changes)
 
 
 @pytest.mark.parametrize("outputs", [2, 4])
 @pytest.mark.parametrize("chunk", [0, 16])
 def test_every_device(device, outputs, chunk):
-    for problem in SHAPES[:4]:
+    target = runner.target(device)
+    config = configuration(outputs, target.vector_width, chunk=chunk, spilled=target.local_memory < 65536)
+    for problem in SHAPES[3:5] if device.name == "oclgrind" else SHAPES[:4]:  # oclgrind interprets every instruction
         p = Problem(*problem)
-        config = configuration(outputs, runner.target(device).vector_width, chunk=chunk)
         for direction in DIRECTIONS:
-            p.check(direction, p.lower(direction, runner.target(device), config), device, BOUND[outputs])
+            p.check(direction, p.lower(direction, target, config), device, BOUND[outputs])
 
 
 @pytest.mark.parametrize("outputs", [2, 4])
@@ -136,6 +138,35 @@ def test_widths_and_products_in_global_memory(width, vectors, spilled):
     for direction, chunk in product(DIRECTIONS, (0, 8)):
         config = configuration(4, width, vectors=vectors, spilled=spilled, chunk=chunk)
         p.check(direction, p.lower(direction, target, config), SWEEP, BOUND[4])
+
+
+def test_some_images_at_a_time():
+    p, target = Problem((5, 20, 6, 6), 18, (1, 1)), runner.target(SWEEP)
+    for chunk, direction in product((0, 16), DIRECTIONS):
+        lowered = p.lower(direction, target, configuration(4, 16, images=2, chunk=chunk))
+        assert len(lowered.launches) == 6
+        p.check(direction, lowered, SWEEP, BOUND[4])
+
+
+def test_large_batches_take_bounded_memory():
+    target = replace(CHOICE, compute_units=8)
+    x, w = layout(float32, (64, 64, 224, 224)), layout(float32, (64, 64, 3, 3))
+    lowered = lower_conv((x, w), (x,), ((1, 1), (1, 1), (1, 1), 1, None), target)
+    assert len(lowered.launches) > 2 and sum(lowered.scratch) < 70 << 20
+    assert chosen((1, 64, 2000, 2000), 64) is None
+
+
+def test_local_memory_suffices():
+    """Rows of any length: what is chosen fits, and very long rows are left to the direct form."""
+    for size, memory in product((7, 56, 224, 500), (65536, 262144)):
+        config = chosen((1, 64, size, size), 64, replace(CHOICE, local_memory=memory))
+        if config is None:
+            continue
+        x, w = layout(float32, (1, 64, size, size)), layout(float32, (64, 64, 3, 3))
+        lowered = lower_conv((x, w), (x,), ((1, 1), (1, 1), (1, 1), 1, None), CHOICE, None, config)
+        for launch in lowered.launches:
+            assert sum(a.nbytes for a in launch.args if isinstance(a, Local)) <= memory
+    assert chosen((1, 64, 4, 20000), 64) is None
 
 
 @pytest.mark.parametrize("dtype", [float16, bfloat16], ids=repr)
