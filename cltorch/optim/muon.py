@@ -17,8 +17,8 @@ from .optimizer import Optimizer, number, zero_state
 class Muon(Optimizer):
     """p = (1 - lr weight_decay) p - a lr O, O the nearest orthogonal matrix (about) to the momentum of the gradient.
 
-    O comes from `ns_steps` steps X = a X + (b A + c A^2) X, A = X X^T, from the momentum divided by its norm. They run in
-    float32, where PyTorch takes bfloat16.
+    O comes from `ns_steps` steps X = a X + (b A + c A^2) X, A = X X^T, from the momentum divided by its norm. They run
+    in float32, where PyTorch takes bfloat16.
 
     Args:
         params: matrices; other parameters need another optimizer.

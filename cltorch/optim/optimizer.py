@@ -20,6 +20,7 @@ from typing import Any
 from .. import engine
 from ..autograd import enable_grad, no_grad
 from ..direct import chain, run
+from ..dispatch import fill_into
 from ..nn.hooks import RemovableHandle
 from ..ops.updates import WEIGHTED
 from ..runtime import aligned_empty
@@ -90,6 +91,13 @@ def _each(*given: Any) -> None:
     numbers = held[first:]
     for at in range(0, first, width):
         rule(*held[at : at + width], *numbers, *facts)
+
+
+def _zero_all(*given: Any) -> None:
+    *grads, zero = given
+    for grad in grads:
+        fill_into(grad._storage, grad._layout, zero)
+        grad._bump()
 
 
 def decayed(grad: Tensor, param: Tensor, sign: float, decay: float, altered: bool) -> Tensor:
@@ -233,13 +241,17 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or set them to zero."""
-        for group in self.param_groups:
-            for param in group["params"]:
-                if param.grad is not None:
-                    if set_to_none:
-                        param.grad = None
-                    else:
-                        param.grad = param.grad.detach().zero_()
+        held = [param for group in self.param_groups for param in group["params"] if param.grad is not None]
+        if set_to_none:
+            for param in held:
+                param.grad = None
+            return
+        for param in held:
+            if param.grad.requires_grad:
+                param.grad = param.grad.detach()
+        if held:
+            with no_grad():
+                chain(_zero_all, [param.grad for param in held], (), (0.0,))
 
     # ---------------------------------------------------------------- the step
 

@@ -60,3 +60,34 @@ def test_parameters_as_a_vector_and_back():
     np.testing.assert_allclose(utils.parameters_to_vector(mine).detach().numpy(), 2 * theirs.detach().numpy())
     with pytest.raises(TypeError):
         utils.vector_to_parameters([1.0], mine)
+
+
+@pytest.mark.parametrize("norm", [2.0, float("inf"), 1.0])
+@pytest.mark.parametrize("sizes", [[(3, 4), (70,), (), (0,), (40000,)], [(5,)] * 300], ids=["few", "many"])
+def test_clipping_takes_all_gradients(norm, sizes):
+    if norm == float("inf"):
+        sizes = [shape for shape in sizes if 0 not in shape]  # PyTorch refuses the empty one
+    rng = np.random.default_rng(0)
+    values = [rng.standard_normal(shape).astype("f") for shape in sizes]
+    found = []
+    for lib in (cltorch, torch):
+        params = [lib.nn.Parameter(lib.zeros(shape)) for shape in sizes]
+        for p, v in zip(params, values):
+            p.grad = lib.tensor(v)
+        total = lib.nn.utils.clip_grad_norm_(params, 0.5, norm)
+        found.append([total.numpy(), *(p.grad.numpy().copy() for p in params)])
+        lib.nn.utils.clip_grad_value_(params, 1e-3)
+        found[-1] += [p.grad.numpy() for p in params]
+    for mine, theirs in zip(*found):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-9)
+
+
+def test_norm_of_gradients_that_are_not_finite():
+    p = cltorch.nn.Parameter(cltorch.zeros(40))
+    for value in (float("nan"), float("inf")):
+        for norm in (2.0, float("inf")):
+            p.grad = cltorch.ones(40)
+            p.grad[7] = value
+            np.testing.assert_equal(cltorch.nn.utils.get_total_norm([p.grad], norm).item(), value)
+            with pytest.raises(RuntimeError, match="non-finite"):
+                cltorch.nn.utils.clip_grad_norm_([p], 1.0, norm, error_if_nonfinite=True)

@@ -11,6 +11,7 @@ import torch
 
 import cltorch
 from cltorch import optim
+from cltorch.runtime.profiler import Profiler
 
 P = cltorch.nn.Parameter
 CASES = [
@@ -37,6 +38,9 @@ CASES = [
     ("Rprop", {"lr": 0.05, "etas": (0.4, 1.5)}),
     ("ASGD", {"lr": 0.05, "lambd": 0.1, "t0": 3, "weight_decay": 0.1}),
     ("Adafactor", {"lr": 0.05, "weight_decay": 0.1, "d": 1.5}),
+    ("AdamW", {"lr": 0.05, "maximize": True}),
+    ("RAdam", {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
+    ("Rprop", {"lr": 0.05, "maximize": True}),
 ]
 SHAPES = ((3, 4), (5,), (), (2, 1, 3))
 
@@ -265,3 +269,60 @@ def test_representation_and_pickling():
 def test_misuse_raises(act, kind, words):
     with pytest.raises(kind, match=words):
         act()
+
+
+SINGLE = [case for case in CASES if case[0] != "Adafactor"]
+
+
+@pytest.mark.parametrize("name, options", SINGLE, ids=[f"{n}{i}" for i, (n, _) in enumerate(SINGLE)])
+def test_one_launch_for_all_parameters(name, options):
+    """20 parameters of different sizes: a step, with or without decay, momentum or amsgrad, is one launch."""
+    params = [cltorch.nn.Parameter(cltorch.ones(n + 1)) for n in range(20)]
+    optimizer = getattr(optim, name)(params, **options)
+
+    def step():
+        for p in params:
+            p.grad = cltorch.tensor(np.ones(tuple(p.shape), "f"))
+        optimizer.step()
+        cltorch.engine.synchronize()
+
+    for _ in range(7):  # RAdam moves on to other kernels in its sixth step
+        step()
+    with Profiler(params[0]._storage.device) as profiler:
+        step()
+    assert profiler.table().splitlines()[-1].split()[1] == "1", profiler.table()
+
+
+def test_zero_grad_is_one_launch():
+    params = [cltorch.nn.Parameter(cltorch.ones(n + 1)) for n in range(20)]
+    for p in params:
+        p.grad = cltorch.tensor(np.ones(tuple(p.shape), "f"))
+    optimizer = optim.SGD(params, lr=0.1)
+    cltorch.engine.synchronize()
+    with Profiler(params[0]._storage.device) as profiler:
+        optimizer.zero_grad(set_to_none=False)
+        cltorch.engine.synchronize()
+    assert profiler.table().splitlines()[-1].split()[1] == "1", profiler.table()
+    assert all((p.grad == 0).all().item() for p in params)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"nesterov": False, "adjust_lr_fn": "match_rms_adamw"}, {"weight_decay": 0.5, "momentum": 0.5}]
+)
+def test_muon(options):
+    """PyTorch iterates in bfloat16 (8 bits), hence the tolerance; singular values come near 1."""
+    rng = np.random.default_rng(0)
+    start, slopes = rng.standard_normal((2, 9, 5)).astype("f")
+    results = []
+    for lib in (cltorch, torch):
+        p = lib.nn.Parameter(lib.tensor(start))
+        optimizer = lib.optim.Muon([p], lr=0.1, **options)
+        for _ in range(3):
+            p.grad = lib.tensor(slopes)
+            optimizer.step()
+        results.append(p.detach().numpy())
+    np.testing.assert_allclose(*results, atol=0.01)
+    with pytest.raises(ValueError, match="2D"):
+        optim.Muon([cltorch.nn.Parameter(cltorch.ones(3))])
+    with pytest.raises(ValueError, match="not supported"):
+        optim.Muon([cltorch.nn.Parameter(cltorch.ones(3, 3))], adjust_lr_fn="x")
