@@ -42,7 +42,9 @@ class Settings:
         eager: `CLTORCH_EAGER=1` runs every op at its line and waits for it.
         debug: `CLTORCH_DEBUG`: 1 recording lines in errors; 2 a line per kernel with time, GB/s, GFLOPS; 4 sources.
         device: `CLTORCH_DEVICE`: the default device (`cl:1`, `gpu`, `cpu`, `null`), or empty for the best one.
-        precise: `CLTORCH_PRECISE=1` uses the driver's own elementary functions instead of the fast ones.
+        precise: `CLTORCH_PRECISE=1` computes elementary functions of float32 in double, right to the last place, or
+            with the driver's own where a device has no double; the default forms are within 4 units in the last place
+            and several times as fast. Part of a kernel's text, hence of its name and of the program cache's key.
         cache_limit: `CLTORCH_CACHE_LIMIT_MB`: bound of the program cache on disk, in MiB.
         host_only: set in data-loader workers: nothing may touch OpenCL; tensors are computed on the host.
         memory_limit: `CLTORCH_MEMORY_LIMIT_MB`: bound of the memory pool of each device, in MiB; 0 asks the device.

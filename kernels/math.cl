@@ -3,7 +3,8 @@
 // float: own code, straight-line and free of built-in calls (PoCL does not inline its built-ins, and they cost 2-10 times as
 // much): argument reduction after Cody and Waite, minimax polynomials and rational functions fitted by iterated weighted least
 // squares (see "Fits" below). Infinities, NaN, denormals and signed zeros come out as IEEE 754 wants them.
-// double, and the rarer functions in float: the driver's built-ins. With CLTORCH_PRECISE all functions are the driver's.
+// double, and the rarer functions in float: the driver's built-ins. With CLTORCH_PRECISE float is computed in double
+// where the device has it, else by the driver's functions. benchmarks/accuracy.py measures all over the whole of float32.
 //
 // Fits (relative error of the exact approximation; rounding adds 1e-7 .. 3e-7):
 //   exp, expm1   1 + r + r^2 P4(r), |r| <= ln2 / 2             4e-9, 2e-8
@@ -11,8 +12,9 @@
 //   log          f - f^2/2 + f^3 P8(f), 1 + f in [sqrt 1/2, sqrt 2]  7e-10
 //   pow          atanh(s) = s + s^3 P3(s^2), s <= 0.1716, between sums of two floats  4e-10
 //   sin, cos     r + r^3 P2(r^2), 1 - r^2/2 + r^4 P2(r^2), |r| <= pi / 4   4e-9
-//   tanh         x P5(x^2) / Q4(x^2), |x| <= 9.02              1e-9
-//   erf          x P5(x^2) / Q5(x^2), |x| <= 3.93              2e-8
+//   tanh         x + x^3 P4(x^2), |x| < 0.6; or from exp(-2 |x|)      3e-9
+//   sinh         x + x^3 P3(x^2), |x| < 1; or from exp(|x| / 2)       5e-11
+//   erf          x + x P5(x^2), |x| < 0.92, or 1 - exp(P6(|x|))       2e-8, 2e-9
 //   erfinv       x P9(w - 2.5), w < 5, or x P8(sqrt w - 3.1), w = -log(1 - x^2)   8e-8
 
 #define MATH_SELECT(T, condition, a, b) ((condition) ? (T)(a) : (T)(b))
@@ -32,16 +34,15 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
   MATH_BUILTIN1(T, m_asin, asin)                                                                                       \
   MATH_BUILTIN1(T, m_acos, acos)                                                                                       \
   MATH_BUILTIN1(T, m_atan, atan)                                                                                       \
-  MATH_BUILTIN1(T, m_sinh, sinh)                                                                                       \
-  MATH_BUILTIN1(T, m_cosh, cosh)                                                                                       \
   MATH_BUILTIN1(T, m_asinh, asinh)                                                                                     \
   MATH_BUILTIN1(T, m_acosh, acosh)                                                                                     \
   MATH_BUILTIN1(T, m_atanh, atanh)                                                                                     \
   MATH_BUILTIN1(T, m_erfc, erfc)                                                                                       \
-  MATH_BUILTIN1(T, m_lgamma, lgamma)                                                                                   \
   MATH_BUILTIN1(T, m_sqrt, sqrt)                                                                                       \
   MATH_BUILTIN2(T, m_atan2, atan2)                                                                                     \
-  INLINE T m_rsqrt(T x) { return (T)(1) / sqrt(x); }                                                                   \
+  INLINE T m_rsqrt(T x) { return (T)(1) / sqrt(x); }
+
+#define MATH_EXTREMA(T)                                                                                                \
   INLINE T m_max(T x, T y) { return (x > y || x != x) ? x : y; }                                                       \
   INLINE T m_min(T x, T y) { return (x < y || x != x) ? x : y; }
 
@@ -57,6 +58,8 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
   MATH_BUILTIN1(T, m_sin, sin)                                                                                         \
   MATH_BUILTIN1(T, m_cos, cos)                                                                                         \
   MATH_BUILTIN1(T, m_tan, tan)                                                                                         \
+  MATH_BUILTIN1(T, m_sinh, sinh)                                                                                       \
+  MATH_BUILTIN1(T, m_cosh, cosh)                                                                                       \
   MATH_BUILTIN1(T, m_tanh, tanh)                                                                                       \
   MATH_BUILTIN1(T, m_erf, erf)                                                                                         \
   MATH_BUILTIN2(T, m_pow, pow)                                                                                         \
@@ -84,7 +87,7 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
     F r = (c - n * 6.93359375e-01f) - n * -2.12194440e-04f;                                                            \
     return math_scale((math_exp_rest(r) * r + 1.0f) * r + 1.0f, AS_I(shifted));                                        \
   }                                                                                                                    \
-  /* exp(x) for x <= 0 where only the sum with other such terms, one of them 1, matters: below 2^-126 it may be 0 */    \
+  /* exp(x) for x <= 0 where only the sum with other such terms, one of them 1, matters: below 2^-126 it may be 0 */   \
   INLINE F m_exp_down(F x) {                                                                                           \
     F c = MATH_SELECT(F, x < -88.0f, -88.0f, x);                                                                       \
     F shifted = c * 1.44269504e+00f + 12582912.0f;                                                                     \
@@ -229,11 +232,11 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
     p = MATH_SELECT(F, x != x || y != y, x + y, p);                                                                    \
     return MATH_SELECT(F, y == 0.0f || x == 1.0f, 1.0f, p);                                                            \
   }                                                                                                                    \
-  /* sine and cosine of x = n pi/2 + r: pi/2 in parts of 11, 11 and 24 bits, exact products for n < 2^13 */            \
+  /* sine and cosine of x = n pi/2 + r: pi/2 in parts of 11, 11, 24 and 24 bits, two exact products for n < 2^13 */    \
   INLINE I math_sincos(F x, F *s, F *c) {                                                                              \
     F shifted = x * 6.366197724e-01f + 12582912.0f;                                                                    \
     F n = shifted - 12582912.0f;                                                                                       \
-    F r = ((x - n * 1.5703125f) - n * 4.837512969970703125e-04f) - n * 7.549789954891882e-08f;                         \
+    F r = (((x - n * 1.5703125f) - n * 4.837512969970703125e-04f) - n * 7.549789954891882e-08f) - n * -1.7151245e-15f; \
     F z = r * r;                                                                                                       \
     *s = ((-1.951463171e-04f * z + 8.332156052e-03f) * z - 1.666665454e-01f) * (z * r) + r;                            \
     *c = ((2.443241266e-05f * z - 1.388730986e-03f) * z + 4.166664555e-02f) * (z * z) - 0.5f * z + 1.0f;               \
@@ -264,38 +267,52 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
     if (math_any(!(x < 10000.0f && x > -10000.0f))) y = MATH_SELECT(F, x < 10000.0f && x > -10000.0f, y, tan(x));      \
     return y;                                                                                                          \
   }                                                                                                                    \
+  /* y with the sign of x; y is not negative */                                                                        \
+  INLINE F math_signed(F y, F x) { return AS_F(AS_I(y) | (AS_I(x) & (-2147483647 - 1))); }                             \
   INLINE F m_tanh(F x) {                                                                                               \
+    F a = AS_F(AS_I(x) & 0x7fffffff);                                                                                  \
     F z = x * x;                                                                                                       \
-    z = MATH_SELECT(F, z > 81.3604f, 81.3604f, z);                                                                     \
-    F p = z * -1.220351497e-11f + 3.058508952e-08f;                                                                    \
-    p = p * z + 2.800748663e-05f;                                                                                      \
-    p = p * z + 3.868329101e-03f;                                                                                      \
-    p = p * z + 1.367991614e-01f;                                                                                      \
-    p = p * z + 9.999999987e-01f;                                                                                      \
-    F q = z * 1.287368548e-06f + 3.938633522e-04f;                                                                     \
-    q = q * z + 2.724584374e-02f;                                                                                      \
-    q = q * z + 4.701324820e-01f;                                                                                      \
-    q = q * z + 1.0f;                                                                                                  \
-    F y = x * (p / q);                                                                                                 \
-    y = MATH_SELECT(F, x > 9.02f, 1.0f, y);                                                                            \
-    return MATH_SELECT(F, x < -9.02f, -1.0f, y);                                                                       \
+    F p = z * -5.89515931e-03f + 2.07959737e-02f;                                                                      \
+    p = p * z - 5.37838309e-02f;                                                                                       \
+    p = p * z + 1.33319241e-01f;                                                                                       \
+    p = p * z - 3.33332980e-01f;                                                                                       \
+    F e = m_exp_down(a * -2.0f);                                                                                       \
+    return math_signed(MATH_SELECT(F, a < 0.6f, p * (z * a) + a, (1.0f - e) / (1.0f + e)), x);                         \
   }                                                                                                                    \
   INLINE F m_erf(F x) {                                                                                                \
+    F a = AS_F(AS_I(x) & 0x7fffffff);                                                                                  \
     F z = x * x;                                                                                                       \
-    z = MATH_SELECT(F, z > 15.4449f, 15.4449f, z);                                                                     \
-    F p = z * 2.041976919e-06f + 2.848088055e-04f;                                                                     \
-    p = p * z + 3.779602023e-03f;                                                                                      \
-    p = p * z + 5.279026526e-02f;                                                                                      \
-    p = p * z + 1.907836042e-01f;                                                                                      \
-    p = p * z + 1.128379145e+00f;                                                                                      \
-    F q = z * 3.800415041e-05f + 1.165211659e-03f;                                                                     \
-    q = q * z + 1.499742278e-02f;                                                                                      \
-    q = q * z + 1.142574368e-01f;                                                                                      \
-    q = q * z + 5.024102866e-01f;                                                                                      \
-    q = q * z + 1.0f;                                                                                                  \
-    F y = x * (p / q);                                                                                                 \
-    y = MATH_SELECT(F, x > 3.93f, 1.0f, y);                                                                            \
-    return MATH_SELECT(F, x < -3.93f, -1.0f, y);                                                                       \
+    F p = z * -5.95383374e-04f + 4.98596267e-03f;                                                                      \
+    p = p * z - 2.67617391e-02f;                                                                                       \
+    p = p * z + 1.12816833e-01f;                                                                                       \
+    p = p * z - 3.76124812e-01f;                                                                                       \
+    p = p * z + 1.28379148e-01f;                                                                                       \
+    F c = MATH_SELECT(F, a > 3.95f, 3.95f, a);                                                                         \
+    F q = c * 1.98220221e-04f - 3.06549542e-03f;                                                                       \
+    q = q * c + 2.23152318e-02f;                                                                                       \
+    q = q * c - 1.04113715e-01f;                                                                                       \
+    q = q * c - 6.36976046e-01f;                                                                                       \
+    q = q * c - 1.12779726e+00f;                                                                                       \
+    q = q * c - 1.66443077e-04f;                                                                                       \
+    return MATH_SELECT(F, a < 0.92f, p * x + x, math_signed(1.0f - m_exp_down(q), x));                                 \
+  }                                                                                                                    \
+  /* 0.25 / h would be a denormal, which costs a hundred cycles, where it does not matter */                           \
+  INLINE F math_bounded(F h) { return MATH_SELECT(F, h > 1e10f, 1e10f, h); }                                           \
+  /* exp(a) / 2 = (exp(a / 2) / 2) exp(a / 2) does not overflow before its result does */                              \
+  INLINE F m_sinh(F x) {                                                                                               \
+    F a = AS_F(AS_I(x) & 0x7fffffff);                                                                                  \
+    F z = x * x;                                                                                                       \
+    F p = z * 2.81695112e-06f + 1.98361598e-04f;                                                                       \
+    p = p * z + 8.33335006e-03f;                                                                                       \
+    p = p * z + 1.66666665e-01f;                                                                                       \
+    F e = m_exp(a * 0.5f);                                                                                             \
+    F h = e * 0.5f * e;                                                                                                \
+    return math_signed(MATH_SELECT(F, a < 1.0f, p * (z * a) + a, h - 0.25f / math_bounded(h)), x);                     \
+  }                                                                                                                    \
+  INLINE F m_cosh(F x) {                                                                                               \
+    F e = m_exp(AS_F(AS_I(x) & 0x7fffffff) * 0.5f);                                                                    \
+    F h = e * 0.5f * e;                                                                                                \
+    return h + 0.25f / math_bounded(h);                                                                                \
   }
 
 #define MATH_ERFINV(F)                                                                                                 \
@@ -357,6 +374,74 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
     return a == 0.0 ? x : copysign(y, x);                                                                              \
   }
 
+// With CLTORCH_PRECISE: in double, rounded once, so within half a unit in the last place and a little; the drivers' float
+// functions are off by up to 4 units, PoCL's sin and cos by thousands.
+#define MATH_PRECISE1(F, NAME, CALL, WIDE, NARROW) INLINE F NAME(F x) { return NARROW(CALL(WIDE(x))); }
+#define MATH_PRECISE(F, WIDE, NARROW)                                                                                  \
+  MATH_PRECISE1(F, m_asin, asin, WIDE, NARROW)                                                                         \
+  MATH_PRECISE1(F, m_acos, acos, WIDE, NARROW)                                                                         \
+  MATH_PRECISE1(F, m_atan, atan, WIDE, NARROW)                                                                         \
+  MATH_PRECISE1(F, m_asinh, asinh, WIDE, NARROW)                                                                       \
+  MATH_PRECISE1(F, m_acosh, acosh, WIDE, NARROW)                                                                       \
+  MATH_PRECISE1(F, m_atanh, atanh, WIDE, NARROW)                                                                       \
+  MATH_PRECISE1(F, m_erfc, erfc, WIDE, NARROW)                                                                         \
+  MATH_PRECISE1(F, m_sqrt, sqrt, WIDE, NARROW)                                                                         \
+  MATH_PRECISE1(F, m_sinh, sinh, WIDE, NARROW)                                                                         \
+  MATH_PRECISE1(F, m_cosh, cosh, WIDE, NARROW)                                                                         \
+  MATH_PRECISE1(F, m_exp, exp, WIDE, NARROW)                                                                           \
+  MATH_PRECISE1(F, m_exp_down, exp, WIDE, NARROW)                                                                      \
+  MATH_PRECISE1(F, m_exp2, exp2, WIDE, NARROW)                                                                         \
+  MATH_PRECISE1(F, m_expm1, expm1, WIDE, NARROW)                                                                       \
+  MATH_PRECISE1(F, m_log, log, WIDE, NARROW)                                                                           \
+  MATH_PRECISE1(F, m_log2, log2, WIDE, NARROW)                                                                         \
+  MATH_PRECISE1(F, m_log10, log10, WIDE, NARROW)                                                                       \
+  MATH_PRECISE1(F, m_log1p, log1p, WIDE, NARROW)                                                                       \
+  MATH_PRECISE1(F, m_sin, sin, WIDE, NARROW)                                                                           \
+  MATH_PRECISE1(F, m_cos, cos, WIDE, NARROW)                                                                           \
+  MATH_PRECISE1(F, m_tan, tan, WIDE, NARROW)                                                                           \
+  MATH_PRECISE1(F, m_tanh, tanh, WIDE, NARROW)                                                                         \
+  MATH_PRECISE1(F, m_erf, erf, WIDE, NARROW)                                                                           \
+  INLINE F m_atan2(F x, F y) { return NARROW(atan2(WIDE(x), WIDE(y))); }                                               \
+  INLINE F m_pow(F x, F y) { return NARROW(math_pow(WIDE(x), WIDE(y))); }                                              \
+  INLINE F m_rsqrt(F x) { return NARROW(1.0 / sqrt(WIDE(x))); }                                                        \
+  INLINE F m_sigmoid(F x) { return NARROW(1.0 / (1.0 + exp(-WIDE(x)))); }
+
+// Not pow(): PoCL's, on vectors of double, is wrong by orders of magnitude.
+#define MATH_WIDE_POW(D)                                                                                               \
+  INLINE D math_pow(D x, D y) {                                                                                        \
+    D a = fabs(x);                                                                                                     \
+    D p = exp2(y * log2(a));                                                                                           \
+    p = (a == (D)(1)) ? (D)(1) : p;                                                                                    \
+    D half_y = y * (D)(0.5);                                                                                           \
+    p = ((x < (D)(0) || (x == (D)(0) && (D)(1) / x < (D)(0))) && floor(y) == y && floor(half_y) != half_y) ? -p : p;   \
+    p = (x < (D)(0) && floor(y) != y && a != (D)(INFINITY)) ? (D)(NAN) : p;                                            \
+    p = (x != x || y != y) ? (D)(NAN) : p;                                                                             \
+    return (y == (D)(0) || x == (D)(1)) ? (D)(1) : p;                                                                  \
+  }
+
+#define MATH_WIDE(v) ((double)(v))
+#define MATH_NARROW(v) ((float)(v))
+#define MATH_WIDE2(v) CONVERT(double2, v)
+#define MATH_NARROW2(v) CONVERT(float2, v)
+#define MATH_WIDE4(v) CONVERT(double4, v)
+#define MATH_NARROW4(v) CONVERT(float4, v)
+#define MATH_WIDE8(v) CONVERT(double8, v)
+#define MATH_NARROW8(v) CONVERT(float8, v)
+#define MATH_WIDE16(v) CONVERT(double16, v)
+#define MATH_NARROW16(v) CONVERT(float16, v)
+
+// log |gamma(x)|: the drivers' float functions lose digits near its zeros and overflow early.
+#ifdef HAVE_DOUBLE
+#define MATH_LGAMMA(F, WIDE, NARROW) INLINE F m_lgamma(F x) { return NARROW(lgamma(WIDE(x))); }
+#else
+#define MATH_LGAMMA(F, WIDE, NARROW) MATH_BUILTIN1(F, m_lgamma, lgamma)
+#endif
+MATH_LGAMMA(float, MATH_WIDE, MATH_NARROW)
+MATH_LGAMMA(float2, MATH_WIDE2, MATH_NARROW2)
+MATH_LGAMMA(float4, MATH_WIDE4, MATH_NARROW4)
+MATH_LGAMMA(float8, MATH_WIDE8, MATH_NARROW8)
+MATH_LGAMMA(float16, MATH_WIDE16, MATH_NARROW16)
+
 #define MATH_SCALAR_TO_FLOAT(v) ((float)(v))
 #define MATH_SCALAR_TO_INT(v) ((int)(v))
 #define MATH_TO_FLOAT2(v) CONVERT(float2, v)
@@ -368,6 +453,18 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
 #define MATH_TO_FLOAT16(v) CONVERT(float16, v)
 #define MATH_TO_INT16(v) CONVERT(int16, v)
 
+#if defined(CLTORCH_PRECISE) && defined(HAVE_DOUBLE)
+MATH_WIDE_POW(double)
+MATH_WIDE_POW(double2)
+MATH_WIDE_POW(double4)
+MATH_WIDE_POW(double8)
+MATH_WIDE_POW(double16)
+MATH_PRECISE(float, MATH_WIDE, MATH_NARROW)
+MATH_PRECISE(float2, MATH_WIDE2, MATH_NARROW2)
+MATH_PRECISE(float4, MATH_WIDE4, MATH_NARROW4)
+MATH_PRECISE(float8, MATH_WIDE8, MATH_NARROW8)
+MATH_PRECISE(float16, MATH_WIDE16, MATH_NARROW16)
+#else
 MATH_RARE(float)
 MATH_RARE(float2)
 MATH_RARE(float4)
@@ -386,12 +483,28 @@ MATH_FLOAT(float4, int4, MATH_TO_FLOAT4, MATH_TO_INT4, as_float4, as_int4)
 MATH_FLOAT(float8, int8, MATH_TO_FLOAT8, MATH_TO_INT8, as_float8, as_int8)
 MATH_FLOAT(float16, int16, MATH_TO_FLOAT16, MATH_TO_INT16, as_float16, as_int16)
 #endif
+#endif
+MATH_EXTREMA(float)
+MATH_EXTREMA(float2)
+MATH_EXTREMA(float4)
+MATH_EXTREMA(float8)
+MATH_EXTREMA(float16)
 MATH_ERFINV(float)
 MATH_ERFINV(float2)
 MATH_ERFINV(float4)
 MATH_ERFINV(float8)
 MATH_ERFINV(float16)
 #ifdef HAVE_DOUBLE
+MATH_BUILTIN1(double, m_lgamma, lgamma)
+MATH_BUILTIN1(double2, m_lgamma, lgamma)
+MATH_BUILTIN1(double4, m_lgamma, lgamma)
+MATH_BUILTIN1(double8, m_lgamma, lgamma)
+MATH_BUILTIN1(double16, m_lgamma, lgamma)
+MATH_EXTREMA(double)
+MATH_EXTREMA(double2)
+MATH_EXTREMA(double4)
+MATH_EXTREMA(double8)
+MATH_EXTREMA(double16)
 MATH_RARE(double)
 MATH_RARE(double2)
 MATH_RARE(double4)

@@ -1,2 +1,2 @@
-// Included before math.cl where settings.precise asks for the driver's own elementary functions.
+// Included before math.cl where settings.precise asks for functions that are right to the last place.
 #define CLTORCH_PRECISE 1

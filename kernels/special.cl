@@ -87,7 +87,18 @@
   SPECIAL_WIDER(T##8)                                                                                                  \
   SPECIAL_WIDER(T##16)
 
-SPECIAL(float)
 #ifdef HAVE_DOUBLE
+// float in double: near the zeros of digamma, where terms of size 1 cancel, float has no right digit left
 SPECIAL(double)
+static float __attribute__((overloadable)) s_digamma(float x) { return (float)s_digamma((double)x); }
+static float __attribute__((overloadable)) s_zeta(float s, float x) { return (float)s_zeta((double)s, (double)x); }
+static float __attribute__((overloadable)) s_polygamma(float n, float x) {
+  return (float)s_polygamma((double)n, (double)x);
+}
+SPECIAL_WIDER(float2)
+SPECIAL_WIDER(float4)
+SPECIAL_WIDER(float8)
+SPECIAL_WIDER(float16)
+#else
+SPECIAL(float)
 #endif

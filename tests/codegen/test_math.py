@@ -7,6 +7,7 @@ import pytest
 import runner
 import scipy.special as special
 
+from benchmarks.accuracy import FUNCTIONS, compare, points
 from cltorch import dtypes
 from cltorch.codegen.pointwise import lower_pointwise
 from cltorch.codegen.program import Body, Instr
@@ -206,6 +207,39 @@ def test_precise_setting_changes_the_kernel_and_is_right(monkeypatch):
     x = rng.uniform(-5, 5, 100).astype(np.float32)
     (out,) = runner.run(precise, [x], [place], device=device)
     assert _errors(out, np.exp(x.astype(np.float64))).max() < 2e-7
+
+
+# Over all of float32 (benchmarks/accuracy.py with a million points says the same): units of the last place.
+# Precise: digamma, which has no fast form, and erfinv, which has no exact one, are the same in both.
+_PRECISE_BOUND = {"erfinv": 4.0, "sigmoid": 0.51, "softplus": 1.6}
+
+
+@pytest.mark.parametrize("precise", [False, True], ids=["fast", "precise"])
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_units_of_the_last_place_over_all_of_float32(device, precise, monkeypatch):
+    monkeypatch.setattr(settings, "precise", precise)
+    includes = ("precise",) if precise else ()
+    texts, given = {}, {}
+    for name, function in FUNCTIONS.items():
+        texts[name] = function.own.replace("$20$", "(float8)(20.0f)")
+        given[name] = [np.resize(a, 16384 + 512) for a in points(function, 8192, np.random.default_rng(5))]
+    if precise and not runner.target(device).fp64:
+        pytest.skip("no double: the driver's own functions")
+    sources = {
+        name: _source(text, 8, (*includes, *FUNCTIONS[name].includes), "float", FUNCTIONS[name].arguments)
+        for name, text in texts.items()
+    }
+    device.build(Lowered(tuple(Launch(source, (), (1,)) for source in sources.values())))
+    wrong = []
+    for name, text in texts.items():
+        with np.errstate(all="ignore"):
+            wanted = FUNCTIONS[name].reference(*(a.astype(np.float64) for a in given[name]))
+        got = _apply(device, text, 8, (*includes, *FUNCTIONS[name].includes), *given[name])
+        error = compare(got, wanted, given[name])
+        bound = _PRECISE_BOUND.get(name, 0.51) if precise else 4.0
+        if error.largest > bound or error.special:
+            wrong.append((name, error))
+    assert not wrong
 
 
 # ---- philox
