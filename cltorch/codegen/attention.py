@@ -510,7 +510,7 @@ def _group_launch(
     order = _heads_order(attrs)
     forward = stage == "forward"
     parameters = _Arguments("I")
-    names = (("q", "bhl"), ("k", "bhs"), ("v", "bhs"))
+    names: tuple[tuple[str, str], ...] = (("q", "bhl"), ("k", "bhs"), ("v", "bhs"))
     names = names if forward else (("g", "bhl"), *names, ("out", "bhl"))
     for number, (name, dims) in enumerate(names):
         parameters.read(name, inputs[number].dtype.storage, Input(number))

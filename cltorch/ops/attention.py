@@ -22,17 +22,19 @@ _ATTENTION: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _laid_out(rows_first: bool, batch: int, heads: int, rows: int, depth: int) -> tuple[int, int, int, int]:
-    return (batch, rows, heads, depth) if rows_first else (batch, heads, rows, depth)
+def _laid_out(attrs: tuple, shape: tuple[int, ...], depth: int) -> tuple[int, ...]:
+    """Shape of a result for an operand (B, H, L, ·) of `shape`."""
+    batch, heads, rows, _ = shape
+    return (batch, rows, heads, depth) if attrs[4] else (batch, heads, rows, depth)
 
 
 def _infer(layouts: tuple, attrs: tuple) -> tuple[tuple[DType, tuple[int, ...]], ...]:
     q, v = layouts[0], layouts[2]
-    return (q.dtype, _laid_out(attrs[4], *q.shape[:3], v.shape[3])), (float32, q.shape[:3])
+    return (q.dtype, _laid_out(attrs, q.shape, v.shape[3])), (float32, q.shape[:3])
 
 
 def _infer_backward(layouts: tuple, attrs: tuple) -> tuple[tuple[DType, tuple[int, ...]], ...]:
-    return tuple((x.dtype, _laid_out(attrs[4], *x.shape)) for x in layouts[1:4])
+    return tuple((x.dtype, _laid_out(attrs, x.shape, x.shape[3])) for x in layouts[1:4])
 
 
 # ---- references
@@ -60,7 +62,7 @@ def _shares(q: np.ndarray, k: np.ndarray, attrs: tuple, rest: tuple) -> tuple[np
         lse = np.where(total > 0, top + np.log(total), np.inf)[..., 0] / np.log(2)
     keep = np.ones(scores.shape)
     if dropout_p:
-        keep = kept(*rest[-2:], scores.shape, dropout_p) / (1 - dropout_p)
+        keep = kept(rest[-2], rest[-1], scores.shape, dropout_p) / (1 - dropout_p)
     return powers / np.where(total > 0, total, 1), keep, lse
 
 

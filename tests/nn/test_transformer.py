@@ -50,8 +50,7 @@ CAUSAL = np.triu(np.full((7, 7), -np.inf, "f"), 1)
 PADDED = np.array([[False] * 7, [False] * 4 + [True] * 3, [False] * 6 + [True]])
 
 
-@pytest.mark.parametrize("norm_first", [False, True])
-@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("norm_first, batch_first", [(False, False), (False, True), (True, True)])
 def test_encoder_layer(norm_first, batch_first) -> None:
     layers = pair(
         "TransformerEncoderLayer", 12, 3, 20, 0.0, "gelu", batch_first=batch_first, norm_first=norm_first

@@ -323,10 +323,14 @@ class Transformer(Module):
     ) -> None:
         super().__init__()
         made: dict[str, Any] = {"device": device, "dtype": dtype}
-        layer: tuple[Any, ...] = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first)
+        layer: dict[str, Any] = {
+            "d_model": d_model, "nhead": nhead, "dim_feedforward": dim_feedforward, "dropout": dropout,
+            "activation": activation, "layer_norm_eps": layer_norm_eps, "batch_first": batch_first,
+            "norm_first": norm_first, "bias": bias, **made,
+        }  # fmt: skip
         if custom_encoder is None:
             self.encoder: Module = TransformerEncoder(
-                TransformerEncoderLayer(*layer, norm_first, bias, **made),
+                TransformerEncoderLayer(**layer),
                 num_encoder_layers,
                 LayerNorm(d_model, layer_norm_eps, bias=bias, **made),
             )
@@ -334,7 +338,7 @@ class Transformer(Module):
             self.encoder = custom_encoder
         if custom_decoder is None:
             self.decoder: Module = TransformerDecoder(
-                TransformerDecoderLayer(*layer, norm_first, bias, **made),
+                TransformerDecoderLayer(**layer),
                 num_decoder_layers,
                 LayerNorm(d_model, layer_norm_eps, bias=bias, **made),
             )
