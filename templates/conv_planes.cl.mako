@@ -2,7 +2,7 @@
 Direct convolution of few channels per group, the vector along a whole PADDED PLANE: depthwise and grouped convolutions, forward and
 backward-data, any image size and stride.
 
-Algorithm. One work-item is one work-group. It owns MR output channels m of one conv group and some items; an item is some images, or some
+Algorithm. One work-item is one work-group. It owns blocks of MR output channels m of one conv group each, and some items; an item is some images, or some
 rows of one. Their input rows are copied into local memory, zero-padded, one after another with `pitch` between them and no gap
 between images: the zeros after a row are also those before the next one. Then element f of the plane and element f + r*pitch + s lie under
 one another for every f, so vectors run on over the ends of rows and images of any size, and only the padding is computed in vain.
@@ -30,15 +30,11 @@ void KERNEL(const __global ${IT} *restrict in, const __global ${WT} *restrict we
             const ${INDEX} w_offset, const ${INDEX} w_g, const ${INDEX} w_m, const ${INDEX} w_q,
             const int items, const int items_per_part, const int blocks_of_rows, const int rows_per_block, const int images_per_item,
             const int plane, const int image_rows, const int slab_rows, const int pitch, const int done_length,
-            const int base_y, const int base_x, const int columns, const int flat, const int all_blocks)
+            const int base_y, const int base_x, const int columns, const int flat, const int all_blocks, const int units, const int blocks_per_unit)
 {
-    const int block = get_global_id(0) % all_blocks, part = get_global_id(0) / all_blocks;
-    const int g = block / m_blocks, m0 = (block % m_blocks) * ${MR};
+    const int unit = get_global_id(0) % units, part = get_global_id(0) / units;
+    const int end_block = (unit + 1) * blocks_per_unit < all_blocks ? (unit + 1) * blocks_per_unit : all_blocks;
     const int last = (part + 1) * items_per_part < items ? (part + 1) * items_per_part : items;
-    const int channels = m_count - m0 < ${MR} ? m_count - m0 : ${MR};
-% for m in range(MR):
-    const __global ${WT} *w${m} = weight + w_offset + g * w_g + (m0 + ${f"(channels > {m} ? {m} : 0)" if m else 0}) * w_m;
-% endfor
     const int column0 = base_x > 0 ? base_x : 0;
     const int column1 = in_columns < base_x + columns ? in_columns : base_x + columns;
     for (int q = 0; q < q_count; q++)
@@ -46,7 +42,12 @@ void KERNEL(const __global ${IT} *restrict in, const __global ${WT} *restrict we
 % for p, row in places:
     const int ${origin(p, row)} = ${p} * plane + ${row} * pitch;
 % endfor
-
+    for (int block = unit * blocks_per_unit; block < end_block; block++) {
+    const int g = block / m_blocks, m0 = (block % m_blocks) * ${MR};
+    const int channels = m_count - m0 < ${MR} ? m_count - m0 : ${MR};
+% for m in range(MR):
+    const __global ${WT} *w${m} = weight + w_offset + g * w_g + (m0 + ${f"(channels > {m} ? {m} : 0)" if m else 0}) * w_m;
+% endfor
     for (int item = part * items_per_part; item < last; item++) {
         const int n0 = item / blocks_of_rows * images_per_item, y0 = item % blocks_of_rows * rows_per_block;
         const int rows = out_rows - y0 < rows_per_block ? out_rows - y0 : rows_per_block;
@@ -132,5 +133,6 @@ void KERNEL(const __global ${IT} *restrict in, const __global ${WT} *restrict we
                     }
                 }
             }
+    }
     }
 }

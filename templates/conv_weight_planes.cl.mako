@@ -4,8 +4,8 @@ convolutions of any image size and stride.
 
   dw[k, c, r, s] = sum n,y,x  dy[n, k, y, x] * x[n, c, y*SY - PY + r*DY, x*SX - PX + s*DX]
 
-Algorithm. One work-item is one work-group. It owns MK output channels k of one conv group and some items; an item is some images, or some rows
-of one. Input rows lie in local memory as in conv_planes, split by residue of the stride; rows of dy lie with the same pitch, zeros
+Algorithm. One work-item is one work-group. It owns blocks of MK output channels k of one conv group each, and some items; an item is some images,
+or some rows of one. Input rows lie in local memory as in conv_planes, split by residue of the stride; rows of dy lie with the same pitch, zeros
 between them, so that element f of dy meets element f + r*pitch + s for every f. Per vector of dy MK loads, and per tap one unaligned load and MK
 multiply-adds. Taps are taken as many at a time as registers hold; their sums, a vector each, stay in local memory until the
 last item and their lanes are added once, at the end. Several parts write into scratch [part][k][c][tap], which conv_reduce adds
@@ -29,23 +29,24 @@ void KERNEL(const __global ${AT} *restrict given, const __global ${IT} *restrict
             const int images, const int out_rows, const int out_columns,
             const int items, const int items_per_part, const int blocks_of_rows, const int rows_per_block, const int images_per_item,
             const int plane, const int image_rows, const int slab_rows, const int pitch, const int padded_length,
-            const int base_y, const int base_x, const int columns, const int all_blocks)
+            const int base_y, const int base_x, const int columns, const int all_blocks, const int units, const int blocks_per_unit)
 {
-    const int block = get_global_id(0) % all_blocks, part = get_global_id(0) / all_blocks;
-    const int g = block / k_blocks, k0 = (block % k_blocks) * ${MK};
+    const int unit = get_global_id(0) % units, part = get_global_id(0) / units;
+    const int end_block = (unit + 1) * blocks_per_unit < all_blocks ? (unit + 1) * blocks_per_unit : all_blocks;
     const int last = (part + 1) * items_per_part < items ? (part + 1) * items_per_part : items;
-    const int channels = k_count - k0 < ${MK} ? k_count - k0 : ${MK};
     const int column0 = base_x > 0 ? base_x : 0;
     const int column1 = in_columns < base_x + columns ? in_columns : base_x + columns;
     for (int c = 0; c < c_count; c++)
         for (int i = 0; i < ${PLANES} * plane; i += ${W}) vec_store${W}((${TW})(0), slab + c * ${PLANES} * plane + i);
     for (int k = 0; k < ${MK}; k++)
         for (int i = 0; i < padded_length; i += ${W}) vec_store${W}((${TW})(0), padded + k * padded_length + i);
-    for (int i = 0; i < c_count * ${len(taps) * MK}; i++) sums[i] = 0;
 % for p, row in places:
     const int place${p}_${row} = ${p} * plane + ${row} * pitch;
 % endfor
-
+    for (int block = unit * blocks_per_unit; block < end_block; block++) {
+    const int g = block / k_blocks, k0 = (block % k_blocks) * ${MK};
+    const int channels = k_count - k0 < ${MK} ? k_count - k0 : ${MK};
+    for (int i = 0; i < c_count * ${len(taps) * MK}; i++) sums[i] = 0;
     for (int item = part * items_per_part; item < last; item++) {
         const int n0 = item / blocks_of_rows * images_per_item, y0 = item % blocks_of_rows * rows_per_block;
         const int rows = out_rows - y0 < rows_per_block ? out_rows - y0 : rows_per_block;
@@ -105,4 +106,5 @@ void KERNEL(const __global ${AT} *restrict given, const __global ${IT} *restrict
                     const int n = g * k_count + k0 + m;
                     ${store[1]}
                 }
+    }
 }

@@ -86,6 +86,11 @@ def _blocks(axis_y: Axis, w: int, h: int, n: int, per_element: int) -> tuple[int
     return min(h, round_up(max(1, most // w), axis_y.out_step)), 1
 
 
+def _panels(blocks: int, target: Target) -> int:
+    """Blocks of channels per work-group: as many as leave each core 16 work-groups, which cost a microsecond each."""
+    return 1 if target.loop_limit else ceil_div(blocks, 16 * target.compute_units)
+
+
 def _smaller(rows: int, images: int, step: int) -> tuple[int, int] | None:
     if images > 1:
         return rows, images // 2
@@ -115,7 +120,8 @@ def choose_planes(p: Problem, target: Target) -> ConvConfig | None:
         rows, images = found
         items = ceil_div(n, images) * ceil_div(h, rows)
         parts = items if target.loop_limit else min(items, ceil_div(8 * target.compute_units, blocks))
-        config = ConvConfig("planes", width, vectors, 1, channels, rows, images=images, parts=parts)
+        panels = _panels(blocks, target)
+        config = ConvConfig("planes", width, vectors, 1, channels, rows, images=images, parts=parts, panels=panels)
         if sum(_local(p, config, size)) <= space:
             return config
         found = _smaller(rows, images, p.y.out_step)
@@ -166,6 +172,7 @@ def lower_planes(p: Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
         epilogue_parameters=finish.text(),
     )
     blocks = ceil_div(p.m_count, c.tile_x)
+    per_unit, units = c.panels, ceil_div(blocks * p.groups, c.panels)
     items = ceil_div(n, c.images) * ceil_div(h, c.rows)
     per_part = ceil_div(items, c.parts)
     numbers = [
@@ -186,6 +193,8 @@ def lower_planes(p: Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
         ("int", g.columns),
         ("int", int(finish.flat())),
         ("int", blocks * p.groups),
+        ("int", units),
+        ("int", per_unit),
     ]
     args = (
         Input(0),
@@ -196,7 +205,7 @@ def lower_planes(p: Problem, c: ConvConfig, epilogue: Epilogue) -> Lowered:
     )
     traffic = float(given.nbytes + weight.nbytes + sum(some.nbytes for some in epilogue_layouts(epilogue)))
     source = KernelSource(p.op, body, finish.includes)
-    return Lowered((Launch(source, args, (blocks * p.groups * ceil_div(items, per_part),), p.flops, traffic),))
+    return Lowered((Launch(source, args, (units * ceil_div(items, per_part),), p.flops, traffic),))
 
 
 def _row_functions(given: Layout, copied: list[Layout], width: int, y: Axis, x: Axis) -> str:
@@ -261,7 +270,8 @@ def choose_weight_planes(p: WeightProblem, target: Target) -> tuple[WeightConfig
     while found:
         rows, images = found
         items = ceil_div(n, images) * ceil_div(h, rows)
-        config = WeightConfig("planes", width, channels, 1, 1, taps, rows, images)
+        panels = _panels(p.groups * ceil_div(p.k_count, channels), target)
+        config = WeightConfig("planes", width, channels, 1, 1, taps, rows, images, panels=panels)
         if sum(_weight_local(p, config, size)) <= space:
             several = [replace(config, parts=min(parts, items)) for parts in (1, 2, 4, 8, 16)]
             return min(((some, _weight_cycles(p, some, target)) for some in several), key=lambda pair: pair[1])
@@ -281,8 +291,8 @@ def _weight_cycles(p: WeightProblem, c: WeightConfig, target: Target) -> float:
     items = ceil_div(n, c.images) * ceil_div(h, c.rows)
     sums = p.c_count * prod(p.taps) * c.vectors * 25
     group = ceil_div(items, c.parts) * item + sums + 3000
-    groups = p.groups * ceil_div(p.k_count, c.vectors) * c.parts
-    return shared_cycles(groups, group, target) + (c.parts > 1) * p.summing_cycles(c.parts, target)
+    groups = ceil_div(p.groups * ceil_div(p.k_count, c.vectors), c.panels) * c.parts
+    return shared_cycles(groups, group * c.panels, target) + (c.parts > 1) * p.summing_cycles(c.parts, target)
 
 
 def _weight_geometry(p: WeightProblem, c: WeightConfig) -> _Planes:
@@ -341,6 +351,7 @@ def lower_weight_planes(p: WeightProblem, c: WeightConfig, target: Target, epilo
     )
     k_blocks = ceil_div(p.k_count, c.vectors)
     blocks = p.groups * k_blocks
+    units = ceil_div(blocks, c.panels)
     items_numbers = _item_numbers(items, per_part, h, c.rows, c.images, g)
     numbers = [
         ("int", k_blocks),
@@ -360,6 +371,8 @@ def lower_weight_planes(p: WeightProblem, c: WeightConfig, target: Target, epilo
         ("int", x.base),
         ("int", g.columns),
         ("int", blocks),
+        ("int", units),
+        ("int", c.panels),
     ]
     args = (
         Input(0),
@@ -370,7 +383,7 @@ def lower_weight_planes(p: WeightProblem, c: WeightConfig, target: Target, epilo
     )
     traffic = float(grad.nbytes + given.nbytes + p.elements * size)
     source = KernelSource("conv_weight", body, includes)
-    main = Launch(source, args, (blocks * parts,), p.flops, traffic)
+    main = Launch(source, args, (units * parts,), p.flops, traffic)
     if parts == 1:
         return Lowered((main,))
     return Lowered((main, reduce_launch(p.elements, parts, dtype, target, epilogue)), (parts * p.elements * size,))

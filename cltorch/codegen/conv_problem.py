@@ -26,7 +26,7 @@ class ConvConfig:
         rows: output rows per item.
         images: images per item (planes).
         panels: vectors of a register tile, times this, are a work-group's output channels: all read the same slab
-            (channels).
+            (channels); blocks of channels per work-group (planes).
         chunk: channels of the reduction held in local memory at once.
         parts: pieces into which the items are split, each a work-group per block of channels.
         direct: read the input from global memory instead of a padded copy.
@@ -165,6 +165,7 @@ class WeightConfig:
         images: images per item.
         chunk: input channels per work-group.
         parts: pieces into which the items are split; more than one needs scratch and a second launch.
+        panels: blocks of output channels per work-group (planes).
     """
 
     form: str
@@ -177,6 +178,7 @@ class WeightConfig:
     images: int = 1
     chunk: int = 1
     parts: int = 1
+    panels: int = 1
 
 
 def shared_cycles(groups: int, group: float, target: Target) -> float:

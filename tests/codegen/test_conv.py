@@ -209,8 +209,8 @@ def test_planes_form_at_every_width(width, problem):
     """Blocks of rows with fewer at the end, several images per item, several parts, ragged blocks of channels."""
     p, target = Problem(*problem), runner.target(SWEEP)
     for rows, images, parts in ((6, 1, 2), (18, 2, 1)):
-        config = ConvConfig("planes", width, 2, 1, 2, rows=rows, images=images, parts=parts)
-        weight = WeightConfig("planes", width, 2, 1, 1, 4, rows=rows, images=images, parts=parts)
+        config = ConvConfig("planes", width, 2, 1, 2, rows=rows, images=images, parts=parts, panels=parts)
+        weight = WeightConfig("planes", width, 2, 1, 1, 4, rows=rows, images=images, parts=parts, panels=3 - parts)
         for direction, some in zip(DIRECTIONS, (config, config, weight)):
             if images == 1 or rows >= (p.x if direction == "input" else p.y).shape[2]:
                 p.check(direction, p.lower(direction, target, some), SWEEP)
