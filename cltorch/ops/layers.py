@@ -88,7 +88,8 @@ NLL_GRADIENT = _part(
     domain=((-3, 3), (-3, 3), (0.5, 3), (-3, 3), (-3, 3), (-3, 3), (1, 3), (-3, 3)),
 )
 
-# ---- normalisations: n = (x - mean) * scale
+# ---- normalisations: n = (x - mean) * scale + shift. The mean is rounded; what it is off by, the sum of x - mean, is
+# in the shift and taken from the squares, so that rows far from 0 lose nothing.
 
 SQUARED_OFF = _part(
     "_squared_off",
@@ -97,6 +98,25 @@ SQUARED_OFF = _part(
     lambda x, m: (x - m) ** 2,
     ("input", "mean"),
     "(input - mean)^2.",
+    cost=3,
+)
+CENTRED = _part(
+    "_centred",
+    3,
+    "({0} < {1} * {1} * {2}) ? $0$ : ({0} - {1} * {1} * {2})",
+    lambda squares, off, factor: np.maximum(squares - off * off * factor, 0),
+    ("squares", "off", "factor"),
+    "Sum of squares about the mean, from those about a number that deviations from add up to `off`; never negative.",
+    cost=6,
+    domain=((6, 9), (-1, 1), (0.1, 1)),
+)
+SHIFT = _part(
+    "_shift",
+    3,
+    "-({0} * {1} * {2})",
+    lambda off, factor, scale: -off * factor * scale,
+    ("off", "factor", "scale"),
+    "-off * factor * scale.",
     cost=3,
 )
 INVERSE_ROOT = _part(
@@ -111,37 +131,37 @@ INVERSE_ROOT = _part(
 )
 STANDARDIZED = _part(
     "_standardized",
-    3,
-    "({0} - {1}) * {2}",
-    lambda x, m, s: (x - m) * s,
-    ("input", "mean", "scale"),
-    "(input - mean) * scale.",
-    cost=2,
+    4,
+    "({0} - {1}) * {2} + {3}",
+    lambda x, m, s, h: (x - m) * s + h,
+    ("input", "mean", "scale", "shift"),
+    "(input - mean) * scale + shift.",
+    cost=3,
 )
 STANDARDIZED_AFFINE = _part(
     "_standardized_affine",
-    5,
-    "(({0} - {1}) * {2}) * {3} + {4}",
-    lambda x, m, s, w, b: (x - m) * s * w + b,
-    ("input", "mean", "scale", "weight", "bias"),
-    "(input - mean) * scale * weight + bias.",
-    cost=4,
+    6,
+    "(({0} - {1}) * {2} + {3}) * {4} + {5}",
+    lambda x, m, s, h, w, b: ((x - m) * s + h) * w + b,
+    ("input", "mean", "scale", "shift", "weight", "bias"),
+    "((input - mean) * scale + shift) * weight + bias.",
+    cost=5,
 )
 TIMES_NORMAL = _part(
     "_times_normal",
-    4,
-    "{0} * (({1} - {2}) * {3})",
-    lambda g, x, m, s: g * (x - m) * s,
-    ("gradient", "input", "mean", "scale"),
-    "gradient * (input - mean) * scale.",
-    cost=3,
+    5,
+    "{0} * (({1} - {2}) * {3} + {4})",
+    lambda g, x, m, s, h: g * ((x - m) * s + h),
+    ("gradient", "input", "mean", "scale", "shift"),
+    "gradient * ((input - mean) * scale + shift).",
+    cost=4,
 )
 NORMAL_GRADIENT = _part(
     "_normal_gradient",
-    7,
-    "({0} - {4} * {6} - (({1} - {2}) * {3}) * ({5} * {6})) * {3}",
-    lambda g, x, m, s, total, along, factor: (g - total * factor - (x - m) * s * along * factor) * s,
-    ("gradient", "input", "mean", "scale", "total", "along", "factor"),
+    8,
+    "({0} - {5} * {7} - (({1} - {2}) * {3} + {4}) * ({6} * {7})) * {3}",
+    lambda g, x, m, s, h, total, along, factor: (g - total * factor - ((x - m) * s + h) * along * factor) * s,
+    ("gradient", "input", "mean", "scale", "shift", "total", "along", "factor"),
     "(gradient - mean gradient - normal * mean of gradient * normal) * scale.",
-    cost=9,
+    cost=10,
 )

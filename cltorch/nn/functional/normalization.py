@@ -18,8 +18,17 @@ from ...copies import cat
 from ...direct import run, update
 from ...dispatch import cast
 from ...functions.nodes import give_backward
-from ...ops.layers import INVERSE_ROOT, NORMAL_GRADIENT, SQUARED_OFF, STANDARDIZED, STANDARDIZED_AFFINE, TIMES_NORMAL
-from ...ops.pointwise import ADD, MUL
+from ...ops.layers import (
+    CENTRED,
+    INVERSE_ROOT,
+    NORMAL_GRADIENT,
+    SHIFT,
+    SQUARED_OFF,
+    STANDARDIZED,
+    STANDARDIZED_AFFINE,
+    TIMES_NORMAL,
+)
+from ...ops.pointwise import ADD, MUL, SUB
 from ...ops.reductions import SUM
 from ...ops.updates import WEIGHTED
 from ...shapes import layout
@@ -52,13 +61,15 @@ def _normalize(
     n = max(prod(x._layout.shape[d] for d in dims), 1)
     over = (dims, True)
     mean = run(MUL, (run(SUM, (wide,), over), 1.0 / n))
-    squares = run(SUM, (run(SQUARED_OFF, (wide, mean)),), over)
+    off = run(SUM, (run(SUB, (wide, mean)),), over)  # 0 but for the mean's rounding
+    squares = run(CENTRED, (run(SUM, (run(SQUARED_OFF, (wide, mean)),), over), off, 1.0 / n))
     scale = run(INVERSE_ROOT, (squares, 1.0 / n, eps))
+    normal = (mean, scale, run(SHIFT, (off, 1.0 / n, scale)))
     factor, shift = _along(weight, affine), _along(bias, affine)
     if factor is not None and shift is not None:
-        out = run(STANDARDIZED_AFFINE, (wide, mean, scale, factor, shift))
+        out = run(STANDARDIZED_AFFINE, (wide, *normal, factor, shift))
     else:
-        out = run(STANDARDIZED, (wide, mean, scale))
+        out = run(STANDARDIZED, (wide, *normal))
         if factor is not None:
             out = run(MUL, (out, factor))
         if shift is not None:
@@ -73,7 +84,7 @@ def _normalize(
         slopes = (
             _slopes(grad, x, weight, dims, affine, eps, needs)
             if state.grad
-            else _quick_slopes(grad, x, weight, mean, scale, dims, affine, n, needs)
+            else _quick_slopes(grad, x, weight, normal, dims, affine, n, needs)
         )
         given = (x, weight if weight is not None else None, bias)
         return tuple(
@@ -98,33 +109,36 @@ def _quick_slopes(
     grad: Tensor,
     x: Tensor,
     weight: Tensor | None,
-    mean: Tensor,
-    scale: Tensor,
+    normal: tuple[Tensor, Tensor, Tensor],
     dims: tuple[int, ...],
     affine: tuple[int, ...],
     n: int,
     needs: list[bool],
 ) -> tuple:
-    """Gradients of x, weight and bias, recorded directly."""
+    """Gradients of x, weight and bias, recorded directly; `normal`: mean, scale and shift."""
     if x._layout.dtype in _NARROW:
         x, grad = cast(x.detach(), dtypes.float32), cast(grad, dtypes.float32)
-    on_weight = on_bias = None
-    apart = (_kept_dims(x._layout.shape, affine), True)
-    if needs[1]:
-        on_weight = run(SUM, (run(TIMES_NORMAL, (grad, x, mean, scale)),), apart)
-    if needs[2]:
-        on_bias = run(SUM, (grad,), apart)
+    apart, over = (_kept_dims(x._layout.shape, affine), True), (dims, True)
+    factor = _along(weight, affine)
+
+    def on_affine() -> tuple[Tensor | None, Tensor | None]:
+        return (
+            run(SUM, (run(TIMES_NORMAL, (grad, x, *normal)),), apart) if needs[1] else None,
+            run(SUM, (grad,), apart) if needs[2] else None,
+        )
+
     if not needs[0]:
-        return None, on_weight, on_bias
-    factor, over = _along(weight, affine), (dims, True)
-    if apart[0] == dims and on_weight is not None and on_bias is not None:
+        return None, *on_affine()
+    if apart[0] == dims and needs[1] and needs[2]:
         # Statistics and weights run over the same dims (batch norm): the sums are there already, and the weight
         # comes last.
-        slope = run(NORMAL_GRADIENT, (grad, x, mean, scale, on_bias, on_weight, 1.0 / n))
+        on_weight, on_bias = on_affine()
+        slope = run(NORMAL_GRADIENT, (grad, x, *normal, on_bias, on_weight, 1.0 / n))
         return run(MUL, (slope, factor)), on_weight, on_bias
     inner = grad if factor is None else run(MUL, (grad, factor))
-    total, along = run(SUM, (inner,), over), run(SUM, (run(TIMES_NORMAL, (inner, x, mean, scale)),), over)
-    return run(NORMAL_GRADIENT, (inner, x, mean, scale, total, along, 1.0 / n)), on_weight, on_bias
+    total, along = run(SUM, (inner,), over), run(SUM, (run(TIMES_NORMAL, (inner, x, *normal)),), over)
+    slope = run(NORMAL_GRADIENT, (inner, x, *normal, total, along, 1.0 / n))  # before what runs along other dims
+    return slope, *on_affine()
 
 
 def _slopes(
