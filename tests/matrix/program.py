@@ -24,7 +24,14 @@ import cltorch.nn as nn
 import cltorch.nn.functional as F
 from cltorch import runtime
 from cltorch.nn.functional.recurrent import network
+from cltorch.ops.pooling import (
+    adaptive_avg_pool_reference,
+    adaptive_max_pool_reference,
+    avg_pool_reference,
+    max_pool_reference,
+)
 from cltorch.ops.recurrent import Recurrence, recurrent_reference
+from cltorch.ops.volume import conv3d_input_reference, conv3d_reference
 
 FAMILIES: dict[str, Callable[[], None]] = {}
 RNG = np.random.default_rng(7)
@@ -373,6 +380,58 @@ def pooled(x: np.ndarray, kernel: int, stride: int, of: Callable) -> np.ndarray:
         for j in range(out.shape[3]):
             out[:, :, i, j] = of(x[:, :, i * stride : i * stride + kernel, j * stride : j * stride + kernel], (2, 3))
     return out
+
+
+@family
+def volumes() -> None:
+    """Convolutions of volumes, forward and transposed, and a row too long for the kernels of images."""
+    for (n, c, d, h, w), (o, kernel), options in [
+        ((2, 3, 3, 5, 6), (4, (3, 3, 3)), {"padding": 1}),
+        ((1, 2, 5, 4, 7), (18, (2, 3, 1)), {"stride": (2, 1, 2), "padding": (1, 0, 0)}),
+        ((1, 4, 4, 5, 5), (6, (2, 2, 2)), {"dilation": 2, "groups": 2}),
+        ((2, 3, 2, 3, 4), (5, (1, 1, 1)), {}),
+    ]:
+        weight = array(o, c // options.get("groups", 1), *kernel)
+        triples = [
+            (value,) * 3 if isinstance(value, int) else value
+            for value in (options.get("stride", 1), options.get("padding", 0), options.get("dilation", 1))
+        ]
+        facts = (*triples, options.get("groups", 1))
+        gradients(
+            lambda x, k, options=options: F.conv3d(x, k, **options).tanh(),
+            lambda x, k, facts=facts: np.tanh(conv3d_reference(x, k, *facts)),
+            [array(n, c, d, h, w), weight],
+        )
+    gradients(
+        lambda x, k: F.conv_transpose3d(x, k, stride=2, padding=1, output_padding=1),
+        lambda x, k: conv3d_input_reference(x, k, (2,) * 3, (1,) * 3, (1,) * 3, 1, (4, 6, 8)),
+        [array(1, 3, 2, 3, 4), array(3, 2, 3, 3, 3)],
+    )
+    gradients(
+        lambda x, k: F.conv1d(x, k, padding=1),
+        lambda x, k: convolution(np.pad(x, ((0, 0), (0, 0), (1, 1)))[:, :, None], k[:, :, None])[:, :, 0],
+        [array(1, 2, 517), array(3, 2, 3)],
+    )
+
+
+@family
+def pooling_of_volumes() -> None:
+    """Maxima and means of volumes, fixed and adaptive, vectors of windows and one dim after the other."""
+    a = RNG.permutation(2 * 2 * 5 * 6 * 9).reshape(2, 2, 5, 6, 9).astype(np.float32) / 100
+    for kernel, stride, padding in [((2, 2, 2), (2, 2, 2), (0, 0, 0)), ((3, 2, 3), (1, 3, 4), (1, 1, 1))]:
+        gradients(
+            lambda x, k=kernel, s=stride, p=padding: F.max_pool3d(x, k, s, p),
+            lambda x, k=kernel, s=stride, p=padding: max_pool_reference(x, k, s, p, (1, 1, 1), False)[0],
+            [a],
+        )
+        gradients(
+            lambda x, k=kernel, s=stride, p=padding: F.avg_pool3d(x, k, s, p),
+            lambda x, k=kernel, s=stride, p=padding: avg_pool_reference(x, k, s, p, False, True, None),
+            [a],
+        )
+    cells = (2, 4, 4)
+    gradients(lambda x: F.adaptive_max_pool3d(x, cells), lambda x: adaptive_max_pool_reference(x, cells)[0], [a])
+    gradients(lambda x: F.adaptive_avg_pool3d(x, cells), lambda x: adaptive_avg_pool_reference(x, cells), [a])
 
 
 @family

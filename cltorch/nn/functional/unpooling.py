@@ -150,6 +150,7 @@ def _fractional(
     batched = input if input.dim() == n + 2 else input.unsqueeze(0)
     if samples is None:
         samples = rand((*batched.shape[:2], n), dtype=input.dtype, device=input.device)
+    samples = samples[: batched.shape[0]]  # those of a batch may be given with one image
     for d, (size, k, o) in enumerate(zip(batched.shape[2:], kernel, out)):
         if o < 1 or o + k - 1 > size:
             raise RuntimeError(
