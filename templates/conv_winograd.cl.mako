@@ -48,7 +48,9 @@ void KERNEL(const __global ${TW} *restrict taps, const __global ${T} *restrict t
     for (int q0 = 0; q0 < q_count; q0 += chunk) {
         const int count = q_count - q0 < chunk ? q_count - q0 : chunk;
         ${transform}
+% if FETCH:
         const __global ${WT} *w_next = w_block + (q0 + chunk) * w_q;
+% endif
 % else:
         const int q0 = 0, count = q_count;
 % endif
@@ -56,6 +58,7 @@ void KERNEL(const __global ${TW} *restrict taps, const __global ${T} *restrict t
         const __global ${T} *v_block = tiles + (((long)block * ${X} + f) * tiles_plane + q0 * ${MT} / ${W}) * ${W};
 % if CHUNKED:
         const __global ${TW} *u_block = to_taps + f * taps_plane;
+% if FETCH:
         // some lines of the weights of the next chunk
 % if RUN:
         for (int e = f * ${LINE}; e < chunk * 9; e += ${X * LINE})
@@ -63,6 +66,7 @@ void KERNEL(const __global ${TW} *restrict taps, const __global ${T} *restrict t
 % else:
         for (int q = f; q < chunk; q += ${X})
             for (int m = 0; m < ${NK * W}; m++) PREFETCH(w_next + q * w_q + m * w_m);
+% endif
 % endif
 % else:
         const __global ${TW} *u_block = taps + ((long)m_block * ${X} + f) * taps_plane;
@@ -89,10 +93,12 @@ void KERNEL(const __global ${TW} *restrict taps, const __global ${T} *restrict t
 % for k in range(NK):
                     const ${TW} u${k} = u[${k}];
 % endfor
+% if FETCH:
 % for k in range(NK):
                     PREFETCH(u + ${24 * NK + k});
 % endfor
                     PREFETCH(v + ${2 * MT * W} + lane * ${W});
+% endif
                     u += ${NK};
 % for t in range(MT):
                     {

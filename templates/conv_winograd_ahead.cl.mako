@@ -89,7 +89,7 @@ void KERNEL(const __global ${IT} *restrict in, __global ${TW} *restrict tiles, _
                 const int place = tile - block * tiles_per_block, group = place / tiles_per_group;
                 __global ${TW} *v = tiles + (long)block * ${A * A} * tiles_plane
                                     + (group * q_blocks + q_block) * tiles_per_group + (place - group * tiles_per_group);
-% for f in range(A * A):
+% for f in range(A * A if FETCH else 0):
                 PREFETCH_WRITE(v + ${f} * tiles_plane + 2);
 % endfor
 ${spread}

@@ -40,7 +40,7 @@ turn = wload.replace("vec_load", "").replace("load", "")
             }
         }
     for (int i = 0; i < count * ${NK}; i++) {
-% if not CHUNKED:
+% if FETCH and not CHUNKED:
 % for f in range(X):
         PREFETCH_WRITE(to_taps + ${f} * taps_plane + i + ${2 * NK});
 % endfor

@@ -22,6 +22,7 @@ from .conv_winograd_transforms import INPUT, PRODUCTS, TAPS, twice
 from .program import Epilogue
 from .source import Argument, Input, KernelSource, Launch, Local, Lowered, Scratch, Value, render
 
+FETCHING = ("intel", "pocl")  # whose compilers take prefetches; rusticl's ends the process over one
 HELD = 64 << 20  # bytes of transformed tiles in memory at once
 LAUNCH = 30_000  # cycles that a launch takes
 RUN = 16  # tiles of a row that are inversely transformed together
@@ -247,7 +248,7 @@ def _scratch(p: _Problem, c: WinogradConfig) -> tuple[int, ...]:
     return (s.blocks * frequency * s.tiles_plane, taps, *products)
 
 
-def _taps(p: _Problem, c: WinogradConfig, index: str) -> str:
+def _taps(p: _Problem, c: WinogradConfig, index: str, target: Target) -> str:
     """The text that packs and transforms taps."""
     kind, flip = f"float{c.width}", p.op == "conv_input"
 
@@ -265,6 +266,7 @@ def _taps(p: _Problem, c: WinogradConfig, index: str) -> str:
         RUN=p.w_q == 9,
         CHUNKED=bool(c.chunk),
         WT=p.weight.dtype.storage,
+        FETCH=target.vendor in FETCHING,
         wload=loader(p.weight.dtype),
         spread=twice(TAPS[c.outputs], (3, c.outputs + 2), load, kind, "u"),
     )
@@ -287,9 +289,10 @@ def _ahead_launch(p: _Problem, c: WinogradConfig, target: Target, first: int, im
         NK=c.vectors,
         M=c.outputs,
         TAPS=not c.chunk,
+        FETCH=target.vendor in FETCHING,
         INDEX=index,
         iload=loader(given.dtype),
-        transform="" if c.chunk else _taps(p, c, index),
+        transform="" if c.chunk else _taps(p, c, index, target),
         spread=twice(INPUT[c.outputs], (s.side, s.side), lambda i, j: f"d[{i} * pitch + {j}]", f"float{c.width}", "v"),
     )
     pitch, row_blocks = s.tiles_x * c.outputs + 2, ceil_div(s.tiles_y, c.rows)
@@ -338,7 +341,9 @@ def _ahead_launch(p: _Problem, c: WinogradConfig, target: Target, first: int, im
     )
 
 
-def _product_launch(p: _Problem, c: WinogradConfig, epilogue: Epilogue, first: int, images: int) -> Launch:
+def _product_launch(
+    p: _Problem, c: WinogradConfig, epilogue: Epilogue, target: Target, first: int, images: int
+) -> Launch:
     s = _sizes(p.out_shape, p.q_count, c, images)
     index = index_type(p.given, p.weight, *epilogue_layouts(epilogue))
     finish = Finish(epilogue, index)
@@ -351,11 +356,12 @@ def _product_launch(p: _Problem, c: WinogradConfig, epilogue: Epilogue, first: i
         MT=c.tile,
         M=c.outputs,
         CHUNKED=bool(c.chunk),
+        FETCH=target.vendor in FETCHING,
         RUN=p.w_q == 9,
         LINE=64 // p.weight.dtype.itemsize,
         PRODUCTS_GLOBAL=c.spilled,
         INDEX=index,
-        transform=_taps(p, c, index) if c.chunk else "",
+        transform=_taps(p, c, index, target) if c.chunk else "",
         gather=twice(
             PRODUCTS[c.outputs],
             (s.side, c.outputs),
@@ -424,5 +430,5 @@ def lower_winograd(
     for first in range(0, p.out_shape[0], config.images):
         images = min(config.images, p.out_shape[0] - first)
         launches.append(_ahead_launch(p, config, target, first, images))
-        launches.append(_product_launch(p, config, epilogue, first, images))
+        launches.append(_product_launch(p, config, epilogue, target, first, images))
     return Lowered(tuple(launches), _scratch(p, config))
