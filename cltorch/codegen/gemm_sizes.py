@@ -106,7 +106,7 @@ def _group_config(problem: GemmProblem, target: Target) -> GemmConfig:
     return GemmConfig("group", tile_m, tile_n, "group", "group", block_m, block_n, block_k, splits)
 
 
-_GROUP_FLOPS = 4e6  # work for which one more work-group of a CPU device pays its start
+_GROUP_FLOPS = 5e5  # the least work of a work-group of a CPU device
 _SMALL_FLOPS = 8e6  # work up to which a product takes one of few texts: about 50 us on one core
 _AHEAD = 512  # rows, and columns, from which converting A before the product beats converting it in each work-group
 _TURNED_FLOPS = 6e7  # work from which an A that runs along M is packed by a launch before
@@ -117,6 +117,8 @@ _SLICE_DIRECT = 32  # rows of B read in place at a time: the prefetcher follows 
 _SLICE = 1024  # elements of K of a slice where there are several
 _SLICE_PACKED = 512  # the same where a group packs its rows of A
 _GROUP_CYCLES = 3000.0  # start of a work-group
+_WAKE = {"intel": 5e3, "pocl": 6e4}  # until a second core takes its first work-group: Intel's wait actively
+_WAKE_OTHERS = 2e4
 _REDUCE_CYCLES = 20000.0  # start of the launch that adds the parts of a split product
 _SECOND_LEVEL = 2.2e6  # bytes of A that a core reads again and again without waiting
 _SECOND_LEVEL_AHEAD = 1.2e6  # the same for A packed ahead, which comes from another core's cache
@@ -148,7 +150,7 @@ def _tile_shape(m: int, n: int, lanes: int, target: Target, strips: bool, most: 
             waste = up(m, tile_m) * tile_m * up(n, width) * width
             wait = 1 + 0.4 * max(0.0, 1 - tile_m * tile_n / (sums * 5 / 6))
             per_sum = (tile_m + tile_n) / (tile_m * tile_n)
-            loads = 1 + (0.03 * tile_n + 0.35 * per_sum if strips else 0.01 * tile_n + 0.6 * per_sum)
+            loads = 1 + (0.02 if strips else 0.01) * tile_n + 0.6 * per_sum
             score = 1 / (waste * wait * loads)
             if score > best:
                 best, shape = score, (tile_m, tile_n)
@@ -249,9 +251,11 @@ class _Plan:
         tile = self.tile_m * self.tile_n * (piece / 2 + (2 * slices if slices > 1 else 1)) + 40 * slices
         work = rows * columns * tile
         block = rows * self.tile_m * depth
-        level, wait = (_SECOND_LEVEL_AHEAD, 1.1) if self.pack_a == "ahead" else (_SECOND_LEVEL, 1.06)
-        if block * sum_bytes(p.a.dtype) > level:
-            work *= wait
+        nbytes = block * sum_bytes(p.a.dtype)
+        if nbytes > _SECOND_LEVEL:
+            work *= 1.2 if self.pack_a == "ahead" else 1.06
+        elif nbytes > _SECOND_LEVEL_AHEAD and self.pack_a == "ahead":
+            work *= 1.05
         work += columns * self.tile_n * piece * (26 if self.pack_b == "group" else 4)
         if self.pack_a == "group":
             work += rows * self.tile_m * piece / lanes * (6 if 1 in (p.a.column, p.a.row) else 40)
@@ -259,10 +263,21 @@ class _Plan:
             work += rows * self.tile_m * piece / lanes * 4
         row_tiles, column_tiles = self.tiles
         full = work + _GROUP_CYCLES
-        rounds = up(up(row_tiles, rows) * up(column_tiles, columns) * p.count * splits, self.target.compute_units)
-        end = rounds * full + 0.1 * full
+        groups = up(row_tiles, rows) * up(column_tiles, columns) * p.count * splits
+        end = self.makespan(groups, full) + 0.1 * full
         if splits > 1:
             end += _REDUCE_CYCLES + splits * p.count * p.m * p.n / lanes * 3 / self.target.compute_units
+        return end
+
+    def makespan(self, groups: int, full: float) -> float:
+        """When `groups` of `full` cycles each are done, if all cores but the first wake late."""
+        others, wake = self.target.compute_units - 1, _WAKE.get(self.target.vendor, _WAKE_OTHERS)
+        if groups == 1 or not others:
+            return groups * full
+        end = groups * full
+        ideal = int((groups * full + others * wake) / (others + 1) / full)
+        for mine in range(max(1, ideal - 1), min(groups - 1, ideal + 1) + 1):  # groups of the first core
+            end = min(end, max(mine * full, wake + up(groups - mine, others) * full))
         return end
 
     def best(self) -> tuple[int, int, int]:

@@ -155,6 +155,10 @@ CONFIGS = {
     "ahead": (GemmConfig("tile", 4, 1, "ahead", "ahead", 8, 32, 64), ("nn", "nt", "tn", "tt"), (21, 75, 150)),
     "ahead batches": (GemmConfig("tile", 4, 1, "ahead", "ahead", 8, 32, 64), ("nn", "tt"), (2, 3, 21, 75, 50)),
     "slices": (GemmConfig("tile", 5, 1, "group", "group", 10, 32, 32), ("nn", "nt", "tn", "tt"), (22, 75, 150)),
+    "slices in place": (GemmConfig("tile", 4, 1, "direct", "direct", 8, 32, 32), ("nn", "tn"), (2, 22, 75, 150)),
+    "strips and panels": (GemmConfig("tile", 4, 1, "ahead", "group", 12, 32, 150), ("tn", "tt"), (21, 75, 150)),
+    "rows and panels ahead": (GemmConfig("tile", 6, 1, "direct", "ahead", 12, 32, 150), ("nn", "nt"), (21, 75, 150)),
+    "split slices": (GemmConfig("tile", 4, 1, "direct", "group", 8, 32, 16, 3), ("nn", "nt"), (22, 75, 150)),
     "split tiles": (GemmConfig("tile", 4, 1, "direct", "group", 8, 32, 32, 3), ("nn", "tn"), (2, 22, 75, 150)),
     "split dots": (GemmConfig("dot", 2, 2, "direct", "direct", 6, 12, 150, 3), ("nt",), (2, 7, 33, 150)),
     "split rows": (GemmConfig("rows", 4, 1, "direct", "direct", 3, 32, 150, 4), ("nn", "tn"), (2, 3, 45, 150)),
@@ -170,6 +174,27 @@ def test_every_form(device, name):
         multiply(target, float32, tuple(batch), m, n, k, tuple(form), config, device)
         if target.fp64:
             multiply(target, float64, tuple(batch), m, n, k, tuple(form), config, device)
+
+
+ADVERSE = {
+    "large offset": lambda rng, shape: 1e3 + rng.standard_normal(shape),
+    "many magnitudes": lambda rng, shape: rng.standard_normal(shape) * 10.0 ** rng.integers(-6, 6, shape),
+    "cancelling": lambda rng, shape: np.where(np.arange(shape[-1]) % 2, 1.0, -1.0) * (1 + 1e-3 * rng.random(shape)),
+}
+
+
+@pytest.mark.parametrize("name", ADVERSE)
+@pytest.mark.parametrize("size", [(96, 80, 1100), (400, 400, 256), (3, 600, 500), (16, 700, 300)], ids=str)
+def test_error_is_small_against_the_largest_sum(device, size, name):
+    """Within 4e-6 of the largest possible sum, sum of |a| |b|, whatever the values are."""
+    rng = np.random.default_rng(9)
+    m, n, k = size
+    a, b = (ADVERSE[name](rng, shape).astype(np.float32) for shape in ((m, k), (n, k)))
+    views, out = (layout(float32, (m, k)), layout(float32, (k, n), (1, k))), layout(float32, (m, n))
+    lowered = lower_matmul(views, (out,), (), runner.target(device), None)
+    (memory,) = runner.run(lowered, [a, b], [out], device=device)
+    a64, b64 = a.astype(np.float64), b.astype(np.float64).T
+    assert np.abs(show(memory, out) - a64 @ b64).max() <= 4e-6 * (np.abs(a64) @ np.abs(b64)).max()
 
 
 LONG = [(2, 64, 40, 9000), (1, 1, 9000), (1, 3000, 700), (700, 1, 300), (400, 390, 300)]
