@@ -9,8 +9,11 @@
 ##   radix     long rows, by launches: `keys`, then per digit `count` (digits per chunk), `offsets` (where each chunk's digits go) and
 ##             `place`, then `finish`
 ##   bitonic   GPU, up to `capacity` elements: one work-group per row in local memory
-##   select    smallest keys only, for topk with small k: a sorted list of k, insertion only below its last; long rows in pieces,
-##             whose lists `merge` goes through; contiguous 32-bit elements are first compared with the list's last by vectors
+##             A pass over a digit in which all keys agree does nothing: `keys` notes the bits in which keys differ (CPU only).
+##   select    smallest keys only, for topk with the smallest k: a sorted list of k, insertion only below its last; long rows in
+##             pieces, whose lists `merge` goes through; contiguous 32-bit elements are first compared with the list's last by vectors
+##   sieve     the same for larger k: what is below the k-th so far is appended to a buffer without a branch; when the buffer is
+##             full, it is sorted and cut to k; `sift` does so with the lists of the pieces
 ## Traffic of radix: keys twice per digit. Source: Knuth 1998, vol. 3, 5.2.5 (radix); Batcher 1968 (bitonic).
 <%
 P = "ulong"
@@ -48,6 +51,49 @@ INLINE uint${lanes} KERNEL_keys(uint${lanes} bits) {
 % endif
 <%def name="word(position)">\
 ${"KERNEL_key(x[x_row + (I)(%s) * x_step])" % position if wide else "((ulong)KERNEL_key(x[x_row + (I)(%s) * x_step]) << 32) | (uint)(%s)" % (position, position)}\
+</%def>
+## which passes did something: whether keys lie in the second buffer now, and nothing to do where this digit is the same everywhere
+<%def name="where()">
+% if skips:
+  ulong bits = 0;
+  for (int i = 0; i < writers; i++) bits |= differing[i];
+  int moved = 0;
+  for (int s = ${base}; s < shift; s += 8) moved ^= ((bits >> s) & 255u) != 0;
+% if form != "finish":
+  if (((bits >> shift) & 255u) == 0) return;
+% endif
+% endif
+</%def>
+<%def name="order()">
+      for (int c = 0; c < ${passes * BINS}; c++) counts[c] = 0;
+      for (I i = 0; i < held; i++) {
+        const ulong w = a[i];
+% for p in range(passes):
+        counts[${p * BINS} + (${digit("w", base + 8 * p)})]++;
+% endfor
+      }
+${passes_over("held")}
+</%def>
+<%def name="passes_over(n)">
+      for (int p = 0; p < ${passes}; p++) {
+        __local uint *const c = counts + p * ${BINS};
+        const int shift = ${base} + 8 * p;
+        if (c[${digit("a[0]", "shift")}] == (uint)(${n})) continue;
+        uint sum = 0;
+        for (int d = 0; d < ${BINS}; d++) { const uint n = c[d]; c[d] = sum; sum += n; }
+        for (I i = 0; i < ${n}; i++) {
+          const ulong w = a[i];
+          const uint to = c[${digit("w", "shift")}]++;
+          b[to] = w;
+% if wide:
+          bi[to] = ai[i];
+% endif
+        }
+        { __global ulong *t = a; a = b; b = t; }
+% if wide:
+        { __global uint *t = ai; ai = bi; bi = t; }
+% endif
+      }
 </%def>
 <%def name="digit(w, shift)">(uint)(${w} >> ${shift}) & 255u</%def>
 typedef ${I} KERNEL_index;
@@ -95,25 +141,7 @@ void KERNEL(${parameters}) {
         counts[${p * BINS} + (${digit("w", base + 8 * p)})]++;
 % endfor
       }
-      for (int p = 0; p < ${passes}; p++) {
-        __local uint *const c = counts + p * ${BINS};
-        const int shift = ${base} + 8 * p;
-        if (c[${digit("a[0]", "shift")}] == (uint)length) continue;
-        uint sum = 0;
-        for (int d = 0; d < ${BINS}; d++) { const uint n = c[d]; c[d] = sum; sum += n; }
-        for (I i = 0; i < length; i++) {
-          const ulong w = a[i];
-          const uint to = c[${digit("w", "shift")}]++;
-          b[to] = w;
-% if wide:
-          bi[to] = ai[i];
-% endif
-        }
-        { __global ulong *t = a; a = b; b = t; }
-% if wide:
-        { __global uint *t = ai; ai = bi; bi = t; }
-% endif
-      }
+${passes_over("length")}
     }
     for (I i = 0; i < wanted; i++) {
       const I from = (I)${"ai[i]" if wide else "(uint)a[i]"};
@@ -123,21 +151,33 @@ void KERNEL(${parameters}) {
   }
 % elif form == "keys":
   ${span}
+% if skips:
+  const ulong one = ${capture(word, "0").replace("x_row", "x_offset")};
+  ulong bits = 0;
+% endif
   for (I row = row_begin; row < row_end; row++) {
     I x_row = x_offset;
     ${locate_row}
     for (I i = begin; i < end; i++) {
-      keys[(ulong)row * length + i] = ${word("i")};
+      const ulong w = ${word("i")};
+      keys[(ulong)row * length + i] = w;
+% if skips:
+      bits |= w ^ one;
+% endif
 % if wide:
       ids[(ulong)row * length + i] = (uint)i;
 % endif
     }
   }
+% if skips:
+  differing[get_global_id(0)] = bits;
+% endif
 % elif form == "count" or form == "place":
   const I item = (I)get_global_id(0), row = item / pieces, piece = item - row * pieces;
   if (row >= rows) return;
+${where()}
   const I t_begin = piece * piece_length, t_stop = t_begin + piece_length, t_end = t_stop < length ? t_stop : length;
-  __global const ulong *const a = keys + (ulong)row * length;
+  __global const ulong *const a = ${"(moved ? sorted : keys)" if skips else "keys"} + (ulong)row * length;
   __global uint *const c = counts + (ulong)row * ${BINS} * pieces + piece;
 % if form == "count":
 % if group == 1:
@@ -150,10 +190,10 @@ void KERNEL(${parameters}) {
   for (I t = t_begin; t < t_end; t++) c[(ulong)(${digit("a[t]", "shift")}) * pieces]++;
 % endif
 % else:
-  __global ulong *const b = sorted + (ulong)row * length;
+  __global ulong *const b = ${"(moved ? keys : sorted)" if skips else "sorted"} + (ulong)row * length;
 % if wide:
-  __global const uint *const ai = ids + (ulong)row * length;
-  __global uint *const bi = sorted_ids + (ulong)row * length;
+  __global const uint *const ai = ${"(moved ? sorted_ids : ids)" if skips else "ids"} + (ulong)row * length;
+  __global uint *const bi = ${"(moved ? ids : sorted_ids)" if skips else "sorted_ids"} + (ulong)row * length;
 % endif
 % if group == 1:
   __local uint mine[${BINS}];
@@ -169,6 +209,7 @@ void KERNEL(${parameters}) {
   }
 % endif
 % elif form == "offsets":
+${where()}
 % if group == 1:
   const I row = (I)get_global_id(0);
   __global uint *const c = counts + (ulong)row * ${BINS} * pieces;
@@ -188,6 +229,13 @@ void KERNEL(${parameters}) {
 % endif
 % elif form == "finish":
   ${span}
+${where()}
+% if skips:
+  if (moved) keys = sorted;
+% if wide:
+  if (moved) ids = sorted_ids;
+% endif
+% endif
   for (I row = row_begin; row < row_end; row++) {
     I x_row = x_offset, v_row = v_offset, at_row = at_offset;
     ${locate_row}
@@ -238,6 +286,81 @@ void KERNEL(${parameters}) {
     values[v_row + (I)i * v_step] = x[x_row + from * x_step];
     at[at_row + (I)i * at_step] = from;
   }
+% elif form == "sieve" or form == "sift":
+  __local uint counts[${passes * BINS}];
+% if form == "sieve":
+  const I item = (I)get_global_id(0), row = item / pieces, piece = item - row * pieces;
+  const I t_begin = piece * piece_length, t_stop = t_begin + piece_length, t_end = t_stop < length ? t_stop : length;
+  I x_row = x_offset${", v_row = v_offset, at_row = at_offset" if direct else ""};
+  ${locate_row}
+% else:
+  const I item = (I)get_global_id(0), row = item, t_begin = 0, t_end = pieces * wanted;
+  I x_row = x_offset, v_row = v_offset, at_row = at_offset;
+  ${locate_row}
+% endif
+  __global ulong *a = sieves + (ulong)item * capacity * 2, *b = a + capacity;
+% if wide:
+  __global uint *ai = sieve_ids + (ulong)item * capacity * 2, *bi = ai + capacity;
+% endif
+  I held = 0;
+  int full = 0;
+  ulong limit = 0;
+  for (I t = t_begin; t < t_end; t += 16) {
+    if (held + 16 > capacity) {
+${order()}
+      held = wanted;
+      limit = a[held - 1];
+      full = 1;
+    }
+    const I stop = t + 16 < t_end ? t + 16 : t_end;
+% if lanes > 1:
+    if (full & (t + 16 <= t_end)) {
+      const int16 better = KERNEL_keys(vec_load16(x + x_row + t)) < (uint)(limit >> 32);
+      const int8 any8 = better.lo | better.hi;
+      const int4 any4 = any8.lo | any8.hi;
+      const int2 any2 = any4.lo | any4.hi;
+      if (!(any2.x | any2.y)) continue;
+    }
+% endif
+    for (I i = t; i < stop; i++) {
+% if form == "sieve":
+      const ulong w = ${word("i")};
+% if wide:
+      const uint id = (uint)i;
+% endif
+      const int real = 1;
+% else:
+      const ulong w = lists[(ulong)row * pieces * wanted + i];
+% if wide:
+      const uint id = list_ids[(ulong)row * pieces * wanted + i];
+      const int real = id != 0xffffffffu;
+% else:
+      const int real = w != ~(ulong)0;
+% endif
+% endif
+      a[held] = w;
+% if wide:
+      ai[held] = id;
+% endif
+      held += real & ((w < limit) | !full);
+    }
+  }
+${order()}
+% if form == "sieve" and not direct:
+  for (I k = 0; k < wanted; k++) {
+    const ulong slot = ((ulong)row * pieces + piece) * wanted + k;
+    lists[slot] = k < held ? a[k] : ~(ulong)0;
+% if wide:
+    list_ids[slot] = k < held ? ai[k] : 0xffffffffu;
+% endif
+  }
+% else:
+  for (I k = 0; k < wanted && k < held; k++) {
+    const I from = (I)${"ai[k]" if wide else "(uint)a[k]"};
+    values[v_row + k * v_step] = x[x_row + from * x_step];
+    at[at_row + k * at_step] = from;
+  }
+% endif
 % else:
   __local ulong best[${capacity}];
 % if wide:

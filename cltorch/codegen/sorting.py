@@ -14,16 +14,18 @@ from ..shapes import Layout
 from ..target import Target
 from .program import Epilogue
 from .source import Input, KernelSource, Launch, Lowered, Output, Scratch, render
-from .walk import Parameters, collapse, index_type, locate, split, up
+from .walk import Parameters, Split, collapse, index_type, locate, split, up
 
-_SELECT_AT_MOST = 64
+_SELECT_AT_MOST = 12  # insertion into a sorted list; larger k go through a sieve
+_LIST = 64  # places in such a list
+_SIEVE = 256  # least buffer of a sieve, in words
 _BITONIC_CAPACITY, _BITONIC_GROUP = 1024, 128
 _BINS = 256
 _INFINITY = {"float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000, "float64": 0x7FF0000000000000}
 _UNSIGNED = {1: "uchar", 2: "ushort", 4: "uint", 8: "ulong"}
 
 # scratch buffers
-_KEYS, _SORTED, _COUNTS, _IDS, _SORTED_IDS = range(5)
+_KEYS, _SORTED, _COUNTS, _IDS, _SORTED_IDS, _DIFFERING = range(6)
 
 
 class _Sort:
@@ -44,14 +46,22 @@ class _Sort:
         if self.length >= 2**31:
             raise RuntimeError(f"sort: input: got {self.length} elements along the dim, wanted fewer than 2^31")
 
-    def launch(self, form: str, pieces: int = 1, piece_length: int = 0, shift: int = 0, flip: bool = False) -> Launch:
-        """The launch of one form; `flip`: keys are in the second pair of scratch buffers."""
+    def launch(
+        self, form: str, pieces: int = 1, piece_length: int = 0, shift: int = 0, flip: bool = False, capacity: int = 0
+    ) -> Launch:
+        """The launch of one form.
+
+        `flip`: keys are in the second pair of scratch buffers (GPU; elsewhere kernels find out). `capacity`: words in
+        the buffer of a sieve.
+        """
         x, target = self.x, self.target
         keys, ids = (_SORTED, _SORTED_IDS) if flip else (_KEYS, _IDS)
         sorted_keys, sorted_ids = (_KEYS, _IDS) if flip else (_SORTED, _SORTED_IDS)
-        reads_x = form not in ("count", "place", "offsets")
-        writes = form in ("rows", "bitonic", "finish", "merge")
         gpu = target.kind == "gpu"
+        skips = not gpu and form in ("keys", "count", "offsets", "place", "finish")
+        direct = form == "sieve" and pieces == 1
+        reads_x = form not in ("count", "place", "offsets")
+        writes = form in ("rows", "bitonic", "finish", "merge", "sift") or direct
         group = 1 if not gpu else 64
         parameters = Parameters(self.index)
         if reads_x:
@@ -63,13 +73,21 @@ class _Sort:
             parameters.shared("keys", "ulong", Scratch(keys))
             if self.wide and form != "count":
                 parameters.shared("ids", "uint", Scratch(ids))
-        if form == "place":
+        if form == "place" or skips and form in ("count", "finish"):
             parameters.shared("sorted", "ulong", Scratch(sorted_keys))
-            if self.wide:
+            if self.wide and form != "count":
                 parameters.shared("sorted_ids", "uint", Scratch(sorted_ids))
         if form in ("count", "place", "offsets"):
             parameters.shared("counts", "uint", Scratch(_COUNTS))
-        if form in ("select", "merge"):
+        if skips:
+            parameters.shared("differing", "ulong", Scratch(_DIFFERING))
+            parameters.value("writers", self.key_split().global_size[0], "int")
+        if form in ("sieve", "sift"):
+            parameters.shared("sieves", "ulong", Scratch(_SORTED))
+            if self.wide:
+                parameters.shared("sieve_ids", "uint", Scratch(_SORTED_IDS))
+            parameters.value("capacity", capacity)
+        if form in ("select", "merge", "sieve", "sift"):
             parameters.shared("lists", "ulong", Scratch(_KEYS))
             if self.wide:
                 parameters.shared("list_ids", "uint", Scratch(_IDS))
@@ -78,7 +96,7 @@ class _Sort:
             work = self.row_split()
             span, size = work.bind(parameters), work.global_size
         elif form in ("keys", "finish"):
-            work = split(self.rows, self.length if form == "keys" else self.wanted, target, cost=4.0)
+            work = self.key_split() if form == "keys" else split(self.rows, self.wanted, target, cost=4.0)
             span, size, group = work.bind(parameters), work.global_size, work.local
         elif form in ("count", "place"):
             size = (up(self.rows * pieces, group) * group,)
@@ -92,7 +110,7 @@ class _Sort:
             parameters.value("padded", padded, "int")
         else:
             group = 1
-            size = (self.rows * (pieces if form == "select" else 1),)
+            size = (self.rows * (pieces if form in ("select", "sieve") else 1),)
         if not span:
             parameters.value("rows", self.rows)
         parameters.value("length", self.length)
@@ -114,8 +132,7 @@ class _Sort:
             if x.dtype.is_signed and x.dtype.name != "bool"
             else "unsigned"
         )
-        lanes = 16 if form == "select" and self.size == 4 and self.step[0] == 1 else 1
-        capacity = _BITONIC_CAPACITY if form == "bitonic" else _SELECT_AT_MOST
+        lanes = 16 if form in ("select", "sieve") and self.size == 4 and self.step[0] == 1 else 1
         body = render(
             "sort",
             form=form,
@@ -133,7 +150,9 @@ class _Sort:
             wide=self.wide,
             passes=self.size,
             base=0 if self.wide else 32,
-            capacity=capacity,
+            capacity=_BITONIC_CAPACITY if form == "bitonic" else _LIST,
+            skips=skips,
+            direct=direct,
             lanes=lanes,
             locate_row=locate("row", names, positions, self.index),
         )
@@ -141,7 +160,11 @@ class _Sort:
         traffic = float(self.rows * self.length * (12 if self.wide else 8))
         return Launch(source, parameters.args, size, 0.0, 2 * traffic)
 
-    def row_split(self):
+    def key_split(self) -> Split:
+        """Elements per work-item where keys are made."""
+        return split(self.rows, self.length, self.target, cost=4.0)
+
+    def row_split(self) -> Split:
         """Rows per work-item of the form that sorts whole rows."""
         return split(self.rows, 1, self.target, cost=8.0 * self.length, iterations=self.row_iterations())
 
@@ -173,30 +196,44 @@ class _Sort:
         base = 0 if self.wide else 32
         for p in range(self.size):
             for form in ("count", "offsets", "place"):
-                launches.append(self.launch(form, pieces, piece_length, base + 8 * p, flip=p % 2 == 1))
-        launches.append(self.launch("finish", flip=self.size % 2 == 1))
+                flip = target.kind == "gpu" and p % 2 == 1
+                launches.append(self.launch(form, pieces, piece_length, base + 8 * p, flip))
+        flip = target.kind == "gpu" and self.size % 2 == 1
+        launches.append(self.launch("finish", shift=base + 8 * self.size, flip=flip))
         words = self.rows * self.length
         ids = words * 4 if self.wide else 0
-        return Lowered(tuple(launches), _sized([words * 8, words * 8, self.rows * _BINS * pieces * 4, ids, ids]))
+        differing = 0 if target.kind == "gpu" else 8 * self.key_split().global_size[0]
+        return Lowered(
+            tuple(launches), _sized([words * 8, words * 8, self.rows * _BINS * pieces * 4, ids, ids, differing])
+        )
 
     def by_selection(self) -> Lowered:
         """Lists of the smallest keys of pieces of a row, then of the row."""
         target = self.target
-        pieces = max(1, min(up(8 * target.compute_units, self.rows), self.length // 4096))
+        pieces = max(1, min(up(8 * target.compute_units, self.rows), self.length // max(4096, 8 * self.wanted)))
         if target.loop_limit:
             pieces = max(pieces, up(self.length, target.loop_limit // 4))
         piece_length = up(self.length, pieces)
         pieces = up(self.length, piece_length)
         words = self.rows * pieces * self.wanted
-        launches = (self.launch("select", pieces, piece_length), self.launch("merge", pieces, piece_length))
-        return Lowered(launches, _sized([words * 8, 0, 0, words * 4 if self.wide else 0]))
+        ids = words * 4 if self.wide else 0
+        if self.wanted <= _SELECT_AT_MOST or target.loop_limit:
+            launches = (self.launch("select", pieces, piece_length), self.launch("merge", pieces, piece_length))
+            return Lowered(launches, _sized([words * 8, 0, 0, ids]))
+        capacity = up(max(_SIEVE, 4 * self.wanted), 16) * 16
+        first = self.launch("sieve", pieces, piece_length, capacity=capacity)
+        buffers = 2 * self.rows * pieces * capacity
+        sieve = _sized([words * 8, buffers * 8, 0, ids, buffers * 4 if self.wide else 0])
+        if pieces == 1:
+            return Lowered((first,), sieve)
+        return Lowered((first, self.launch("sift", pieces, piece_length, capacity=capacity)), sieve)
 
     def lower(self) -> Lowered:
         """The form that suits size and device."""
         target = self.target
         if target.kind == "gpu":
             return Lowered((self.launch("bitonic"),)) if self.length <= _BITONIC_CAPACITY else self.by_radix()
-        if self.wanted <= _SELECT_AT_MOST and self.wanted * 4 <= self.length:
+        if self.wanted * 4 <= self.length and (self.wanted <= _LIST or not target.loop_limit):
             return self.by_selection()
         fits = not target.loop_limit or self.row_iterations() <= target.loop_limit // 2
         few = self.rows < 2 * target.compute_units and self.length >= 16384

@@ -82,7 +82,8 @@ def test_every_dtype(raw, kind, dtype):
     for shape, dim in (((3, 70), 1), ((20, 5), 0), ((17000,), 0)):
         for descending in (False, True):
             check(sorting.SORT, arrays(shape, dtype), dtype, (dim, descending), raw, kind)
-    check(sorting.TOPK, arrays((2, 300), dtype), dtype, (5, 1, True), raw, kind)
+    for k in (5, 40):
+        check(sorting.TOPK, arrays((2, 300), dtype), dtype, (k, 1, True), raw, kind)
 
 
 @pytest.mark.parametrize("largest", [False, True])
@@ -97,6 +98,8 @@ def test_every_dtype(raw, kind, dtype):
         ((300, 3), 65, 0),
         ((1, 50257), 50, 1),
         ((40, 10), 2, 1),
+        ((7, 1024), 50, 1),
+        ((1, 30000), 700, 1),
     ],
     ids=str,
 )
@@ -109,7 +112,33 @@ def test_topk_of_nan_only_and_of_equal_values(raw, kind):
     for x in (np.full((2, 100), np.nan, np.float32), np.zeros((2, 100), np.float32)):
         for largest in (False, True):
             check(sorting.TOPK, x, F32, (7, 1, largest), raw, kind)
+            check(sorting.TOPK, x, F32, (20, 1, largest), raw, kind)
     check(sorting.TOPK, np.full((3, 90), np.iinfo(np.int64).max), dtypes.int64, (7, 1, False), raw, kind)
+
+
+@pytest.mark.parametrize("k", [13, 60])
+def test_topk_of_rows_in_order(raw, kind, k):
+    """Rows whose every element is better than all before it, and rows in which none after the first k is."""
+    rising = np.arange(20000, dtype=np.float32)[None]
+    for x in (rising, -rising):
+        check(sorting.TOPK, x, F32, (k, 1, True), raw, kind)
+
+
+@pytest.mark.parametrize("dtype", [dtypes.int64, dtypes.int32, dtypes.float64], ids=repr)
+def test_long_rows_that_agree_in_some_digits(raw, kind, dtype):
+    """A radix pass over a digit that is the same everywhere is left out."""
+    random = np.random.default_rng(3)
+    cases = [
+        np.zeros(20000),
+        random.integers(0, 3, 20000) * 65536,
+        random.integers(-2, 2, 20000),
+        np.concatenate([np.full(19999, 7), [-7]]),
+        random.integers(0, 1000, (2, 20000)),
+    ]
+    for values in cases:
+        x = values.astype(dtype.numpy)
+        check(sorting.SORT, x, dtype, (x.ndim - 1, False), raw, kind)
+        check(sorting.SORT, x, dtype, (x.ndim - 1, True), raw, kind)
 
 
 def test_long_positions(raw, kind, monkeypatch):
