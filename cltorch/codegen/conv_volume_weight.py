@@ -7,6 +7,7 @@ channel c * Q + q of plane (n, z) is plane z * stride - padding + q * dilation o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
@@ -164,7 +165,7 @@ def _within_limit(p: _Problem, c: VolumeWeightConfig, limit: int) -> VolumeWeigh
     return replace(c, parts=min(items, max(c.parts, ceil_div(items, left // item))))
 
 
-def _reshaped(epilogue: Epilogue, shape: tuple[int, ...], strides: list[tuple[int, ...]]) -> Epilogue:
+def _reshaped(epilogue: Epilogue, shape: tuple[int, ...], strides: Sequence[tuple[int, ...]]) -> Epilogue:
     """`epilogue` over `shape`; strides of its inputs, then of its stores."""
     given = iter(strides)
     return replace(

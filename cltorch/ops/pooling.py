@@ -7,7 +7,7 @@ that is no PyTorch method as the derived method: `tensor.op_name(*other operands
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import product
 from typing import Any
 
@@ -136,6 +136,11 @@ def _max_backward_grad(ctx: Any, g: Any) -> tuple:
 # ---- references: one window at a time, over all planes or volumes at once
 
 
+def _at(places: Iterable[Any]) -> tuple[Any, ...]:
+    """The index of `places` in the last dims."""
+    return (..., *places)
+
+
 def _fixed_windows(
     size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool
 ) -> list[tuple]:
@@ -176,14 +181,14 @@ def _max_reference(x: np.ndarray, n: int, windows: list[tuple]) -> tuple[np.ndar
     values, positions = np.empty(shape, x.dtype), np.empty(shape, np.int64)
     for place, inside, _ in windows:
         grid = np.ix_(*inside)
-        patch = x[(..., *grid)].reshape(*x.shape[:-n], int(np.prod([len(t) for t in inside])))
+        patch = x[_at(grid)].reshape(*x.shape[:-n], int(np.prod([len(t) for t in inside])))
         where = np.argmax(patch, -1)
         if x.dtype.kind == "f":  # the last NaN of a window is its maximum
             nans = np.isnan(patch)
             where = np.where(nans.any(-1), patch.shape[-1] - 1 - np.argmax(nans[..., ::-1], -1), where)
-        values[(..., *place)] = np.take_along_axis(patch, where[..., None], -1)[..., 0]
+        values[_at(place)] = np.take_along_axis(patch, where[..., None], -1)[..., 0]
         numbers = np.ravel_multi_index(np.broadcast_arrays(*grid), x.shape[-n:]).reshape(-1)
-        positions[(..., *place)] = numbers[where]
+        positions[_at(place)] = numbers[where]
     return values, positions
 
 
@@ -223,7 +228,7 @@ def _average_weights(windows: list[tuple], include_pad: bool, divisor: int | Non
 def _average(x: np.ndarray, n: int, weights: list[tuple]) -> np.ndarray:
     out = np.empty(_result_shape(x.shape[:-n], n, weights), x.dtype)
     for place, where, divisor in weights:
-        out[(..., *place)] = x[(..., *where)].sum(tuple(range(-n, 0))) / divisor
+        out[_at(place)] = x[_at(where)].sum(tuple(range(-n, 0))) / divisor
     return out
 
 
@@ -231,7 +236,7 @@ def _average_backward(g: np.ndarray, size: Sizes, weights: list[tuple]) -> np.nd
     n = len(size)
     out = np.zeros((*g.shape[:-n], *size), g.dtype)
     for place, where, divisor in weights:
-        out[(..., *where)] += (g[(..., *place)] / divisor)[(..., *(None,) * n)]
+        out[_at(where)] += (g[_at(place)] / divisor)[_at((None,) * n)]
     return out
 
 

@@ -5,7 +5,7 @@ Floor 2. Attributes are codegen/conv_volume.py's: (stride, padding, dilation, gr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import Any
 
@@ -48,11 +48,16 @@ def _weight_grad(ctx: Any, g: Any) -> tuple[Any, Any]:
     )
 
 
+def _at(places: Iterable[Any]) -> tuple[Any, ...]:
+    """The index of `places` in the last dims."""
+    return (..., *places)
+
+
 def _seen(padded: np.ndarray, taps: Any, out: Any, stride: Any, dilation: Any) -> Iterator[tuple]:
     """(tap, what each output place sees there: a view (N, C, *out)) of every tap."""
     for tap in product(*map(range, taps)):
         first = [t * d for t, d in zip(tap, dilation)]
-        yield tap, padded[(..., *(slice(f, f + (n - 1) * s + 1, s) for f, n, s in zip(first, out, stride)))]
+        yield tap, padded[_at((slice(f, f + (n - 1) * s + 1, s) for f, n, s in zip(first, out, stride)))]
 
 
 def _padded(x: np.ndarray, padding: Any) -> np.ndarray:
@@ -72,7 +77,7 @@ def conv3d_reference(
     found = np.zeros((n, groups, k // groups, *out), x.dtype)
     for tap, view in _seen(_padded(x, padding), w.shape[2:], out, stride, dilation):
         parts = view.reshape(n, groups, -1, *out)
-        found += np.einsum("bgczyx,gkc->bgkzyx", parts, grouped[(..., *tap)])
+        found += np.einsum("bgczyx,gkc->bgkzyx", parts, grouped[_at(tap)])
     return found.reshape(n, k, *out)
 
 
@@ -85,7 +90,7 @@ def conv3d_weight_reference(
     found = np.zeros((groups, k // groups, x.shape[1] // groups, *extra), x.dtype)
     for tap, view in _seen(_padded(x, padding), extra, out, stride, dilation):
         parts = view.reshape(x.shape[0], groups, -1, *out)
-        found[(..., *tap)] = np.einsum("bgczyx,bgkzyx->gkc", parts, grouped)
+        found[_at(tap)] = np.einsum("bgczyx,bgkzyx->gkc", parts, grouped)
     return found.reshape(k, -1, *extra)
 
 
@@ -98,8 +103,8 @@ def conv3d_input_reference(
     padded = np.zeros((n, c, *(size + 2 * p for size, p in zip(extra, padding))), dy.dtype)
     grouped, weights = dy.reshape(n, groups, k // groups, *out), w.reshape(groups, k // groups, *w.shape[1:])
     for tap, view in _seen(padded, w.shape[2:], out, stride, dilation):
-        view += np.einsum("bgkzyx,gkc->bgczyx", grouped, weights[(..., *tap)]).reshape(view.shape)
-    return padded[(..., *(slice(p, p + size) for p, size in zip(padding, extra)))]
+        view += np.einsum("bgkzyx,gkc->bgczyx", grouped, weights[_at(tap)]).reshape(view.shape)
+    return padded[_at((slice(p, p + size) for p, size in zip(padding, extra)))]
 
 
 def _convolution(name: str, infer: Any, lower: Any, grad: Any, reference: Any, names: tuple[str, ...], doc: str) -> Op:

@@ -233,7 +233,7 @@ def _backward(operands: tuple[Tensor, ...], attrs: tuple) -> Callable[..., Any]:
     needs = tuple([t._requires_grad for t in operands])
     biased = len(operands) == 3
     which = needs if biased else (*needs, False)
-    facts = (*which, attrs, operands[0]._layout.shape[2:], operands[1]._layout.shape[2:])
+    facts: tuple[Any, ...] = (*which, attrs, operands[0]._layout.shape[2:], operands[1]._layout.shape[2:])
 
     def backward(grad: Tensor, input: Tensor, weight: Tensor) -> tuple:
         if not grad._layout.contiguous:

@@ -181,7 +181,7 @@ def _biased(x: Tensor, w: Tensor, bias: Tensor, *attrs: Any) -> Tensor:
 def _backward(operands: tuple[Tensor, ...], attrs: tuple) -> Callable[..., Any]:
     """Gradients of those operands that require one."""
     needs = tuple([t._requires_grad for t in operands])
-    facts = (*needs, *((False,) if len(needs) == 2 else ()), attrs, operands[1]._layout.shape[2:])
+    facts: tuple[Any, ...] = (*needs, *((False,) if len(needs) == 2 else ()), attrs, operands[1]._layout.shape[2:])
 
     def backward(grad: Tensor, input: Tensor, weight: Tensor) -> tuple:
         grad, _ = readable(grad, weight)
