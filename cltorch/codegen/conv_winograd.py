@@ -301,7 +301,8 @@ def _ahead_launch(p: _Problem, c: WinogradConfig, target: Target, first: int, im
     parts, local = ceil_div(items, per_part), _slab(p.out_shape[3], c.rows, c.outputs, c.width)
     taps: list[Argument] = []
     if not c.chunk:
-        chunk = min(p.q_count, 32)
+        held = (target.local_memory - 1024) // (c.vectors * c.width * 4)
+        chunk = max(1, min(p.q_count, 32, (held - c.width) // 9))
         taps_parts = s.m_blocks * ceil_div(p.q_count, chunk) if first == 0 else 0
         parts, local = parts + taps_parts, max(local, (9 * chunk + c.width) * c.vectors * c.width * 4)
         numbers = [("int", s.m_blocks), ("int", p.out_shape[1]), ("int", chunk), *_weight_numbers(p, index)]

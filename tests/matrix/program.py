@@ -22,7 +22,8 @@ import numpy as np
 import cltorch as torch
 import cltorch.nn as nn
 import cltorch.nn.functional as F
-from cltorch import runtime
+from cltorch import engine, runtime
+from cltorch.config import settings
 from cltorch.nn.functional.recurrent import network
 from cltorch.ops.pooling import (
     adaptive_avg_pool_reference,
@@ -371,6 +372,20 @@ def convolutions() -> None:
     same(F.conv2d(t(x), t(w), padding=1).relu(), np.maximum(convolution(x.astype(np.float64), w, padding=1), 0), 1e-4)
     x, w = array(2, 3, 11), array(4, 3, 3)
     same(F.conv1d(t(x), t(w)), convolution(x[:, :, None].astype(np.float64), w[:, :, None])[:, :, 0], 1e-4)
+
+
+@family
+def winograd_convolutions() -> None:
+    """Tiles of 2x2 and 4x4 outputs, where the choice would take the direct form for so little."""
+    for form, (n, c, h, w), o, padding in [("2", (2, 20, 5, 6), 17, 1), ("4", (1, 33, 9, 7), 18, 0)]:
+        settings.winograd = form
+        gradients(
+            lambda x, k, padding=padding: F.conv2d(x, k, padding=padding).relu(),
+            lambda x, k, padding=padding: np.maximum(convolution(x, k, padding=padding), 0),
+            [array(n, c, h, w), array(o, c, 3, 3)],
+        )
+        engine.synchronize()  # planned before the setting changes
+    settings.winograd = "auto"
 
 
 def pooled(x: np.ndarray, kernel: int, stride: int, of: Callable) -> np.ndarray:
