@@ -129,6 +129,9 @@ def held_sums(problem: GemmProblem, config: GemmConfig, target: Target) -> int:
     return across * down * deep * tiles * tile_m * width
 
 
+_UNROLLED = 32  # flops of an epilogue up to which it is written out for every sum of a tile; more only fills the caches
+
+
 def _tile_groups(problem: GemmProblem, config: GemmConfig) -> tuple[int, int, int]:
     return up(problem.n, config.block_n), up(problem.m, config.block_m), problem.count * config.splits
 
@@ -166,13 +169,15 @@ def tile(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: T
     ):
         parameters.value(name, number)
     setup = _setup(problem, config, lanes, parameters, finish)
+    work = sum(instr.cost for instr in epilogue.instrs)
     body = render(
         "gemm_tile", parameters=parameters.text, setup=setup, finish=finish,
         S=dtype.storage, E=element, W=lanes, vector_type=kind, MR=config.tile_m, NV=config.tile_n, a_form=a_form,
         b_form=b_form, load=loader(dtype), pieces=vectors_over, transpose=lambda rows: transpose(rows, kind),
-        unrolled=len(epilogue.instrs) <= 4, sliced=bool(sums), space="__global" if sums else "__local",
+        unrolled=len(epilogue.instrs) <= 4 and work <= _UNROLLED, sliced=bool(sums),
+        space="__global" if sums else "__local",
     )
-    cost = sum(instr.cost for instr in epilogue.instrs) * problem.count * problem.m * problem.n
+    cost = work * problem.count * problem.m * problem.n
     return make_launch(
         "gemm", body, problem, parameters, finish.includes, groups, problem.flops + cost, necessary_bytes(problem)
     )
