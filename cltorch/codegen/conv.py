@@ -9,15 +9,16 @@ otherwise:
 
 - `channels`: vectors along output channels, weights packed and input rows padded in local memory (CPU class,
   the usual one);
-- `pixels`: vectors along a row of pixels, for few output channels (CPU class);
+- `pixels`: vectors along a row of pixels, for few output channels, forward and gradient of the input (CPU class);
+- `planes`: vectors along whole padded planes, for few channels per group: depthwise, grouped (CPU class);
 - Winograd's F(2, 3) and F(4, 3) for 3x3 kernels of stride 1 with many channels (CPU class);
 - `gemm`: implicit matrix product with local-memory tiles (GPU class);
 - `plain`: loops with bounds checks, for whatever fits nowhere else.
 
 This room chooses between direct forms and Winograd's and names what others use: `conv_shapes` infers and checks,
 `conv_images` lowers forward and gradient of the input (one problem) directly, `conv_winograd` by Winograd's algorithm,
-`conv_weight` the gradient of the weight, `conv_gemm` has the two forms that serve all three, `conv_finish` the
-epilogue at any width.
+`conv_weight` the gradient of the weight, `conv_planes` the planes form of all three, `conv_gemm` has the two other
+forms that serve all three, `conv_finish` the epilogue at any width.
 
 Inputs must have unit stride in their last dim (`accepts`), weights also contiguous taps (`accepts_weight`).
 """
