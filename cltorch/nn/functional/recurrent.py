@@ -119,10 +119,10 @@ def _composed(
     Args:
         x: (T, B, I), (B, T, I) if `form.batch_first`, or (rows, I) with `counts`, how many rows each step has.
     """
-    found = [
-        _composed_direction(form, counts, x, *(None if s is None else s[d] for s in (h0, c0)), weights[d], d == 1)
-        for d in range(form.directions)
-    ]
+    found = []
+    for d in range(form.directions):
+        h, c = (None if s is None else s[d] for s in (h0, c0))
+        found.append(_composed_direction(form, counts, x, h, c, weights[d], d == 1))
     ys, *last = zip(*found)
     y = ys[0] if len(ys) == 1 else cat(ys, -1)
     return (y, *(stack(each) for each in last))
