@@ -61,6 +61,7 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
   MATH_BUILTIN1(T, m_sinh, sinh)                                                                                       \
   MATH_BUILTIN1(T, m_cosh, cosh)                                                                                       \
   MATH_BUILTIN1(T, m_tanh, tanh)                                                                                       \
+  MATH_BUILTIN1(T, m_erf_quick, erf)                                                                                   \
   MATH_BUILTIN1(T, m_erf, erf)                                                                                         \
   MATH_BUILTIN2(T, m_pow, pow)                                                                                         \
   INLINE T m_sigmoid(T x) { return (T)(1) / ((T)(1) + exp(-x)); }
@@ -279,6 +280,24 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
     F e = m_exp_down(a * -2.0f);                                                                                       \
     return math_signed(MATH_SELECT(F, a < 0.6f, p * (z * a) + a, (1.0f - e) / (1.0f + e)), x);                         \
   }                                                                                                                    \
+  /* erf within 6 units in the last place, for gelu, whose 1 + erf loses as much: a third cheaper */                   \
+  INLINE F m_erf_quick(F x) {                                                                                          \
+    F z = x * x;                                                                                                       \
+    z = MATH_SELECT(F, z > 15.4449f, 15.4449f, z);                                                                     \
+    F p = z * 2.041976919e-06f + 2.848088055e-04f;                                                                     \
+    p = p * z + 3.779602023e-03f;                                                                                      \
+    p = p * z + 5.279026526e-02f;                                                                                      \
+    p = p * z + 1.907836042e-01f;                                                                                      \
+    p = p * z + 1.128379145e+00f;                                                                                      \
+    F q = z * 3.800415041e-05f + 1.165211659e-03f;                                                                     \
+    q = q * z + 1.499742278e-02f;                                                                                      \
+    q = q * z + 1.142574368e-01f;                                                                                      \
+    q = q * z + 5.024102866e-01f;                                                                                      \
+    q = q * z + 1.0f;                                                                                                  \
+    F y = x * (p / q);                                                                                                 \
+    y = MATH_SELECT(F, x > 3.93f, 1.0f, y);                                                                            \
+    return MATH_SELECT(F, x < -3.93f, -1.0f, y);                                                                       \
+  }                                                                                                                    \
   INLINE F m_erf(F x) {                                                                                                \
     F a = AS_F(AS_I(x) & 0x7fffffff);                                                                                  \
     F z = x * x;                                                                                                       \
@@ -400,6 +419,7 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
   MATH_PRECISE1(F, m_cos, cos, WIDE, NARROW)                                                                           \
   MATH_PRECISE1(F, m_tan, tan, WIDE, NARROW)                                                                           \
   MATH_PRECISE1(F, m_tanh, tanh, WIDE, NARROW)                                                                         \
+  MATH_PRECISE1(F, m_erf_quick, erf, WIDE, NARROW)                                                                     \
   MATH_PRECISE1(F, m_erf, erf, WIDE, NARROW)                                                                           \
   INLINE F m_atan2(F x, F y) { return NARROW(atan2(WIDE(x), WIDE(y))); }                                               \
   INLINE F m_pow(F x, F y) { return NARROW(math_pow(WIDE(x), WIDE(y))); }                                              \

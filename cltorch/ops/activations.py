@@ -310,7 +310,7 @@ SOFTSHRINK = _hidden(
 _slope(
     "_gelu_backward",
     2,
-    f"{{0}} * ($0.5$ * ($1$ + m_erf({{1}} * ${SQRT_HALF!r}$)) + {{1}} * ${INV_SQRT_2PI!r}$ * m_exp($-0.5$ * {{1}} * "
+    f"{{0}} * ($0.5$ * ($1$ + m_erf_quick({{1}} * ${SQRT_HALF!r}$)) + {{1}} * ${INV_SQRT_2PI!r}$ * m_exp($-0.5$ * {{1}} * "
     f"{{1}}))",
     lambda ctx, g: (
         g._gelu_backward(ctx.inputs[1]) if ctx.needs[0] else None,
@@ -327,7 +327,7 @@ _slope(
 GELU = _hidden(
     "_gelu",
     1,
-    f"$0.5$ * {{0}} * ($1$ + m_erf({{0}} * ${SQRT_HALF!r}$))",
+    f"$0.5$ * {{0}} * ($1$ + m_erf_quick({{0}} * ${SQRT_HALF!r}$))",
     lambda ctx, g: (g._gelu_backward(ctx.inputs[0]),),
     (0,),
     lambda x: x * scipy_special("ndtr")(x),
