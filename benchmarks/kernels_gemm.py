@@ -23,6 +23,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "codegen")]
 # family: (batch, M, N, K, A transposed, B transposed)
 CASES = {
     "square": [((), s, s, s, a, b) for s in (128, 256, 512, 768, 1000, 1024, 2048) for a in (0, 1) for b in (0, 1)],
+    "linear": [
+        ((), 1024, 1152, 384, 0, 1), ((), 1024, 384, 384, 0, 1), ((), 1024, 1536, 384, 0, 1),
+        ((), 1024, 384, 1536, 0, 1), ((), 1024, 384, 1152, 0, 0), ((), 1024, 1536, 384, 0, 0),
+        ((), 1024, 384, 1536, 0, 0), ((), 1152, 384, 1024, 1, 0), ((), 384, 384, 1024, 1, 0),
+        ((), 1536, 384, 1024, 1, 0), ((), 384, 1536, 1024, 1, 0), ((), 1024, 1024, 256, 0, 1),
+        ((), 16, 1024, 256, 0, 1), ((), 16, 256, 1024, 0, 0), ((), 1024, 256, 1024, 1, 0),
+    ],
     "skinny": [
         ((), 4096, 64, 64, 0, 0), ((), 64, 1024, 4096, 0, 0), ((), 64, 1024, 4096, 0, 1), ((), 64, 4096, 1024, 0, 0),
         ((), 16, 1024, 1024, 0, 0), ((), 16, 1024, 1024, 0, 1), ((), 64, 64, 65536, 1, 0), ((), 64, 64, 65536, 0, 1),
@@ -53,6 +60,7 @@ def main() -> None:
     parser.add_argument("--one-thread", action="store_true")
     options = parser.parse_args()
     os.environ["CLTORCH_TEST_DEVICES"] = options.devices
+    os.environ.setdefault("POCL_AFFINITY", "1")  # as the runtime does
     if options.one_thread:
         os.environ.update(
             POCL_MAX_PTHREAD_COUNT="1", CL_CONFIG_CPU_TBB_NUM_WORKERS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1"
