@@ -1,4 +1,4 @@
-"""docs/benchmarks.png: the ratio of every row to PyTorch, by group, with the goal of each: `python -m benchmarks.chart`."""
+"""docs/benchmarks.png, by `python -m benchmarks.chart`: the ratio of every row to PyTorch, with the goal of each."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def draw(found: dict[str, dict[str, Any]], path: Path = PICTURE) -> None:
     heights = [[max(1, len(names[group])) + 2.5 for group in column] for column in columns]
     figure = plt.figure(figsize=(19, 0.19 * max(map(sum, heights)) + 1), layout="constrained")
     figure.suptitle(
-        "Time of PyTorch (CPU, 2 threads) / time of cltorch, interleaved in one process, medians; right of 1: cltorch is "
-        "faster; ticks: goals"
+        "Time of PyTorch (CPU, 2 threads) / time of cltorch, interleaved in one process, medians; "
+        "right of 1: cltorch is faster; ticks: goals"
     )
     for part, column, height in zip(figure.subfigures(1, len(columns)), columns, heights):
         height[-1] += max(map(sum, heights)) - sum(height)
@@ -53,7 +53,7 @@ def _panel(axes: Any, group: str, names: list[str], found: dict[str, dict[str, A
         axes.plot([goal for goal, _ in goals], [y for _, y in goals], "|", ms=5, color=COLOURS[index % len(COLOURS)])
     axes.axvline(1, color="gray", linewidth=0.8)
     axes.set(xscale="log", title=group, yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
-    ticks = [0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10]
+    ticks = [0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20]
     axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks], minor=False)
     axes.set_xticks([], minor=True)
     axes.tick_params(axis="y", labelsize=7)
