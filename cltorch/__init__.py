@@ -42,6 +42,7 @@ from .dtypes import int64 as long
 from .errors import OutOfMemoryError
 from .formats import channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format
 from .functions import *
+from .functions.linear import _int_mm
 from .nn.functional.recurrent import gru, gru_cell, lstm, lstm_cell, rnn_relu, rnn_relu_cell, rnn_tanh, rnn_tanh_cell
 from .serialization import load, load_safetensors, save, save_safetensors
 from .tensor import Size, Tensor

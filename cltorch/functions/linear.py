@@ -22,6 +22,7 @@ from .derive import check_tensor, in_place, with_out
 
 __all__ = [
     "mm",
+    "_int_mm",
     "bmm",
     "matmul",
     "addmm",
@@ -90,6 +91,33 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     if mat2.dim() != 2:
         raise RuntimeError(f"mat2 must be a matrix, got {mat2.dim()} dimensions")
     return product(input, mat2)
+
+
+@with_out
+def _int_mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """Product of 8-bit integer matrices, summed in 32 bits: the product of quantised networks.
+
+    Shape: input (m, k) int8 or uint8, mat2 (k, n) int8; result (m, n) int32.
+
+    Raises:
+        RuntimeError: other ranks, sizes or dtypes.
+
+    >>> cltorch._int_mm(cltorch.full((1, 3), 100, dtype=cltorch.int8), cltorch.full((3, 1), -100, dtype=cltorch.int8))
+    tensor([[-30000]], dtype=torch.int32)
+    """
+    check_tensor("_int_mm", input=input, mat2=mat2)
+    for name, given in (("self", input), ("mat2", mat2)):
+        if given.dim() != 2:
+            raise RuntimeError(f"_int_mm: {name}: expected to be a matrix, got {given.dim()} dimensions")
+    if input.shape[1] != mat2.shape[0]:
+        raise RuntimeError(
+            f"_int_mm: self.size(1) needs to match mat2.size(0) but got {input.shape[1]} and {mat2.shape[0]}"
+        )
+    if input.dtype not in (dtypes.int8, dtypes.uint8):
+        raise RuntimeError(f"_int_mm: Expected self dtype to be int8 or uint8 but got {input.dtype}")
+    if mat2.dtype is not dtypes.int8:
+        raise RuntimeError(f"_int_mm: Expected mat2 dtype to be of type int8 but got {mat2.dtype}")
+    return product(cast(input, dtypes.int32), cast(mat2, dtypes.int32))
 
 
 @with_out
