@@ -100,7 +100,8 @@ def main() -> None:
             continue
         both = interleave({"torch": make(torch), "ours": make(cltorch)}, options.seconds)
         theirs, ours = both["torch"].median, both["ours"].median
-        print(f"{options.device} {name:30} {theirs * 1e3:8.2f} ms {ours * 1e3:8.2f} ms  {theirs / ours:5.2f}", flush=True)
+        times = f"{theirs * 1e3:8.2f} ms {ours * 1e3:8.2f} ms  {theirs / ours:5.2f}"
+        print(f"{options.device} {name:30} {times}", flush=True)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def chain(
     attrs: tuple = (),
     numbers: Sequence[float] = (),
 ) -> Any:
-    """`build(*operands, *numbers, *attrs)`, outside the graph; from the second call with the same layouts on, in one go.
+    """`build(*operands, *numbers, *attrs)`, outside the graph; with layouts that it has seen before, in one go.
 
     Args:
         build: a module-level function that records entries with `run`, `update` and views of its operands, and uses no

@@ -161,7 +161,7 @@ class Trace:
         """
         with self.lock:
             epoch, storages, number_slots = self.epoch, self.storages, self.number_slots
-            table = [*chain.specs]
+            table: list[Any] = [*chain.specs]
             append = table.append
             for s in given:
                 if s.epoch != epoch:

@@ -310,8 +310,8 @@ SOFTSHRINK = _hidden(
 _slope(
     "_gelu_backward",
     2,
-    f"{{0}} * ($0.5$ * ($1$ + m_erf_quick({{1}} * ${SQRT_HALF!r}$)) + {{1}} * ${INV_SQRT_2PI!r}$ * m_exp($-0.5$ * {{1}} * "
-    f"{{1}}))",
+    f"{{0}} * ($0.5$ * ($1$ + m_erf_quick({{1}} * ${SQRT_HALF!r}$)) "
+    f"+ {{1}} * ${INV_SQRT_2PI!r}$ * m_exp($-0.5$ * {{1}} * {{1}}))",
     lambda ctx, g: (
         g._gelu_backward(ctx.inputs[1]) if ctx.needs[0] else None,
         g * ctx.inputs[0] * ((ctx.inputs[1].square() * -0.5).exp() * (2 - ctx.inputs[1].square())) * INV_SQRT_2PI

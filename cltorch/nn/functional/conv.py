@@ -239,7 +239,7 @@ def _backward(operands: tuple[Tensor, ...], attrs: tuple) -> Callable[..., Any]:
         if not grad._layout.contiguous:
             grad = records.rows(grad)
         if state.grad:
-            found = _gradients(grad, input, weight, *facts, record=apply)
+            found = _gradients(grad, input, weight, *facts, apply)  # type: ignore[call-arg]
         else:
             found = chain(_gradients, (grad, input, weight), facts)
         if len(found) == len(needs):

@@ -186,7 +186,7 @@ def _backward(operands: tuple[Tensor, ...], attrs: tuple) -> Callable[..., Any]:
     def backward(grad: Tensor, input: Tensor, weight: Tensor) -> tuple:
         grad, _ = readable(grad, weight)
         if state.grad:
-            found = _gradients(grad, input, weight, *facts, record=apply)
+            found = _gradients(grad, input, weight, *facts, apply)  # type: ignore[call-arg]
         else:
             found = chain(_gradients, (grad, input, weight), facts)
         made = iter(found or ())
