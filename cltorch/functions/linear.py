@@ -103,7 +103,7 @@ def _int_mm(input: Tensor, mat2: Tensor) -> Tensor:
         RuntimeError: other ranks, sizes or dtypes.
 
     >>> cltorch._int_mm(cltorch.full((1, 3), 100, dtype=cltorch.int8), cltorch.full((3, 1), -100, dtype=cltorch.int8))
-    tensor([[-30000]], dtype=torch.int32)
+    tensor([[-30000]], dtype=cltorch.int32)
     """
     check_tensor("_int_mm", input=input, mat2=mat2)
     for name, given in (("self", input), ("mat2", mat2)):

@@ -38,9 +38,11 @@ class _LazyConvNd(LazyModuleMixin, _ConvNd):
             RuntimeError: `input` has the wrong number of dims.
             ValueError: its channels are not divisible by the groups.
         """
-        if not self.has_uninitialized_params():
-            return
         n = self.dims
+        if not self.has_uninitialized_params():
+            if not self.in_channels:  # the parameters came from a state_dict
+                self.in_channels = input.shape[-n - 1]
+            return
         if input.dim() not in (n + 1, n + 2):
             raise RuntimeError(
                 f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {type(self).__name__}, but got input of "
