@@ -66,7 +66,7 @@ def test_layouts_and_ragged_sizes(device, dtype):
     target = emulated(device)
     assert forms_of(target, dtype, 67, 35, 45) == ["gemm_matrix"]
     for forms in product("nt", "nt"):
-        if device is not DEVICES[0] and (forms[0] == forms[1]) != (dtype is float16):
+        if (forms[0] == forms[1]) != (dtype is float16):
             continue  # each way to load each operand once a type; a build takes PoCL two seconds
         for m, n, k in ((16, 8, 16), (64, 64, 32), (67, 35, 45), (8, 130, 3), (130, 65, 97)):
             multiply(target, dtype, (), m, n, k, forms, device=device)
@@ -82,8 +82,7 @@ def test_batches_and_split_sums(device, dtype):
     multiply(target, dtype, (), 20, 12, 0, device=device)
 
 
-@pytest.mark.parametrize("config", [None, SPLIT], ids=["whole", "split"])
-@pytest.mark.parametrize("dtype", SHORT, ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("dtype, config", [(float16, None), (bfloat16, SPLIT)], ids=["float16", "bfloat16-split"])
 def test_epilogue_of_bias_and_relu_keeps_float_sums(device, dtype, config):
     """Stored as float32: sums must come out as float32 sums of the 16-bit operands, not rounded to 16 bits between."""
     m, n, k = 70, 37, 150
