@@ -32,6 +32,7 @@ def _facts(device: runtime.Device, measure: bool) -> dict[str, Any]:
     """What the table and the JSON tell of a device; speeds are None where not measured or where the device fails."""
     peak = None
     if measure:
+        device.find_matrix()
         try:
             peak = device.peak
         except DeviceError as error:
@@ -47,6 +48,7 @@ def _facts(device: runtime.Device, measure: bool) -> dict[str, Any]:
         "GFLOPS": round(peak.gflops, 1) if peak else None,
         "GB/s": round(peak.bandwidth, 1) if peak else None,
         "features": _features(device),
+        "matrix": device.matrix_reason or None,
     }
 
 
@@ -66,10 +68,14 @@ def devices(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(found, indent=1))
         return 0
+    matrix = [(facts["device"], facts.pop("matrix")) for facts in found]
     rows = [_cells(facts) for facts in found]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]} if rows else {}
     for row in [{name: name for name in widths}, *rows]:
         print("  ".join(row[name].ljust(width) for name, width in widths.items()).rstrip())
+    for spec, reason in matrix:
+        if reason:
+            print(f"{spec}: matrix instructions: {reason}")
     print(f"\ndefault: {default.spec} (CLTORCH_DEVICE chooses another)")
     return 0
 

@@ -30,7 +30,8 @@ class Target:
         max_allocation, global_memory: bytes.
         address_alignment: bytes to which the start of a sub-buffer must be aligned.
         loop_limit: iterations a loop may run (rusticl on llvmpipe stops at 65535), 0 for no limit.
-        matrix: matrix-instruction form found by probing ('', 'nvidia-mma', 'intel-mad', 'amd-wmma', 'amd-mfma').
+        matrix: family of matrix instructions for 16-bit floats that was probed and is right: 'nvidia' (mma.sync), ''
+            for none or not probed yet; 'emulated', for tests, is plain C in its place.
     """
 
     kind: str = "cpu"

@@ -7,6 +7,7 @@ transposed outputs turned round), `choose_config` picks form and sizes for the t
     dot    gemm_dot.cl.mako      CPU: both operands run along K (matrix-vector with a transposed matrix, few rows)
     rows   gemm_rows.cl.mako     CPU: one to four rows times a matrix that runs along N, streamed once
     group  gemm_group.cl.mako    GPU: local-memory tiles shared by a work-group
+    matrix gemm_matrix.cl.mako   GPU: short floats by a matrix instruction, where `Target.matrix` names one
 
 and gemm_reduce.cl.mako adds the parts of a product that was split along K, always in the same order. Sizes, strides and
 block sizes are run-time Values: a text depends on types, form, tile and epilogue only.
@@ -20,7 +21,7 @@ from dataclasses import replace
 
 from ..shapes import Layout, layout
 from ..target import Target
-from .gemm_forms import dot, group, held_sums, pack, reduce_parts, rows_form, tile
+from .gemm_forms import dot, group, held_sums, matrix, pack, reduce_parts, rows_form, tile
 from .gemm_problem import GemmProblem, Operand, lanes_of, normalise, sum_bytes, sum_dtype
 from .gemm_sizes import GemmConfig, choose_config
 from .program import Epilogue
@@ -87,7 +88,8 @@ def _lower_one(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, tar
     def launch_of(problem: GemmProblem, epilogue: Epilogue) -> Launch:
         if config.form == "tile":
             return tile(problem, epilogue, config, target, held)
-        return {"dot": dot, "rows": rows_form, "group": group}[config.form](problem, epilogue, config, target)
+        forms = {"dot": dot, "rows": rows_form, "group": group, "matrix": matrix}
+        return forms[config.form](problem, epilogue, config, target)
 
     if config.splits == 1:
         launches.append(launch_of(product, epilogue))

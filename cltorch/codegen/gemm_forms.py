@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
+from ..dtypes import float16
 from ..target import Target
 from .gemm_problem import GemmProblem, Operand, lanes_of, loader, native, sum_bytes, sum_type
 from .gemm_sizes import GemmConfig
@@ -270,6 +271,31 @@ def group(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: 
     return make_launch(
         "gemm_group", body, problem, parameters, finish.includes, groups, problem.flops, necessary_bytes(problem),
         (across, down, 1),
+    )
+
+
+_WARP = 32  # work-items that hold a fragment together
+_EXCHANGE = 192  # uints of local memory that the emulated instruction needs for a warp
+
+
+def matrix(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: Target) -> Launch:
+    """Form 'matrix': gemm_matrix.cl.mako."""
+    dtype, family = problem.a.dtype, target.matrix
+    parameters = GemmParameters("I")
+    _operands(problem, parameters)
+    finish = Finish(problem, epilogue, parameters)
+    _numbers(problem, parameters)
+    down, across = config.block_m // (16 * config.tile_m), config.block_n // (8 * config.tile_n)
+    body = render(
+        "gemm_matrix", setup=_setup(problem, config, config.block_k, parameters, finish), parameters=parameters.text,
+        finish=finish, product=f"{family}_product_{'half' if dtype is float16 else 'bf16'}", WY=down, WX=across,
+        TM=config.tile_m, TN=config.tile_n, BK=config.block_k, exchange=_EXCHANGE if family == "emulated" else 0,
+        a_along_k=problem.a.column == 1, b_along_k=problem.b.row == 1,
+    )
+    groups = (up(problem.n, config.block_n), up(problem.m, config.block_m), problem.count * config.splits)
+    return make_launch(
+        "gemm_matrix", body, problem, parameters, (f"matrix_{family}", *finish.includes), groups, problem.flops,
+        necessary_bytes(problem), (down * across * _WARP, 1, 1),
     )
 
 

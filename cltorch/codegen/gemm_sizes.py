@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..dtypes import bfloat16, float16
 from ..target import Target
 from .gemm_problem import GemmProblem, lanes_of, native, sum_bytes
 from .walk import up
@@ -17,9 +18,11 @@ class GemmConfig:
     """Form and sizes of one product; `choose_config` gives the defaults, a tuner may give others.
 
     Attributes:
-        form: 'tile', 'dot', 'rows' or 'group' (see the module).
-        tile_m: rows of a register tile (at most M), rows of B taken at once in form 'rows'.
-        tile_n: vectors across a register tile in form 'tile', columns of it in 'dot', of a work-item in 'group'.
+        form: 'tile', 'dot', 'rows', 'group' or 'matrix' (see the module).
+        tile_m: rows of a register tile (at most M), rows of B taken at once in form 'rows', fragments down a warp's
+            tile in 'matrix'.
+        tile_n: vectors across a register tile in form 'tile', columns of it in 'dot', of a work-item in 'group',
+            fragments across a warp's tile in 'matrix'.
         pack_a, pack_b: form 'tile' reads the operand in place ('direct'; where it cannot, as 'group'), each work-group
             packs what it needs into local memory ('group'), or a kernel packs it before ('ahead').
         block_m, block_n, block_k: what one work-group computes, and how deep a slice of K it takes at a time.
@@ -89,7 +92,13 @@ def _dot_config(problem: GemmProblem, target: Target) -> GemmConfig:
 
 
 def _group_config(problem: GemmProblem, target: Target) -> GemmConfig:
-    """Tiles after the published tables of CLBlast and dlprimitives: 64 x 64, 4 x 4 an item, less for small ones."""
+    """Tiles after the published tables of CLBlast and dlprimitives: 64 x 64, 4 x 4 an item, less for small ones.
+
+    Short floats take the matrix instruction where there is one and its fragments of 16 x 8 are at least half full.
+    """
+    if target.matrix and problem.a.dtype in (float16, bfloat16) and problem.m >= 8 and problem.n >= 8:
+        if target.max_work_group >= 128 and target.local_memory >= 16384:
+            return _matrix_config(problem, target)
     tile_m = 4 if problem.m > 16 else 1
     tile_n = 4 if problem.n > 16 else 1
     across, down = (16, 16) if target.max_work_group >= 256 else (8, 8)
@@ -104,6 +113,13 @@ def _group_config(problem: GemmProblem, target: Target) -> GemmConfig:
     steps = problem.k * (2 + up(block_m + block_n, across * down))
     splits = _pieces_of_k(problem, target, groups, 512, 2 * target.compute_units, 2 * steps)
     return GemmConfig("group", tile_m, tile_n, "group", "group", block_m, block_n, block_k, splits)
+
+
+def _matrix_config(problem: GemmProblem, target: Target) -> GemmConfig:
+    """Four warps of 32 x 32 on a tile of 64 x 64, slices of 32: 10 KiB of local memory."""
+    groups = up(problem.m, 64) * up(problem.n, 64) * problem.count
+    splits = _pieces_of_k(problem, target, groups, 512, 2 * target.compute_units, 2 * problem.k)
+    return GemmConfig("matrix", 2, 4, "group", "group", 64, 64, 32, splits)
 
 
 _GROUP_FLOPS = 5e5  # the least work of a work-group of a CPU device

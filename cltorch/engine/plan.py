@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from ..codegen.pointwise import lower_multi, lower_pointwise
 from ..codegen.rowwise import lower_rowwise
 from ..codegen.source import Input, Launch, Local, Lowered, Output, Scalar, Scratch, Value
+from ..dtypes import bfloat16, float16
 from ..errors import BuildError
+from ..ops.table import CONTRACTION
 from ..shapes import Layout
 from ..target import Target
 from .fuse import Fused, fuse
@@ -113,6 +115,8 @@ def make_plan(device: Device, signature: Sequence, kept: set[int], outside: set[
         outside: slots whose memory is not the plan's: survivors and whatever had contents before.
         sizes: bytes of each slot.
     """
+    if any(isinstance(x, Spec) and _is_short_product(x) for x in signature):
+        device.find_matrix()
     target = device.target
     groups = fuse(signature, kept, target)
     lowered = [lower(g, target) for g in groups]
@@ -172,6 +176,12 @@ def make_plan(device: Device, signature: Sequence, kept: set[int], outside: set[
     plan.last_buffers = [None] * len(plan.externals)
     plan.last_numbers = [None] * len(plan.numbers)
     return plan
+
+
+def _is_short_product(spec: Spec) -> bool:
+    """Whether it multiplies 16-bit floats, for which a device may have matrix instructions."""
+    views = (x for x in spec.ins if isinstance(x, Layout))
+    return spec.op.kind == CONTRACTION and any(x.dtype in (float16, bfloat16) for x in views)
 
 
 def _build(device: Device, groups: list[Fused], lowered: list[Lowered]) -> None:

@@ -17,6 +17,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ import numpy as np
 
 from ..errors import DeviceError
 from ..target import Target
-from . import transfer
+from . import matrix, transfer
 from .launch import BoundLaunch, local_memory
 from .opencl import cl, process
 from .pool import Block, Pool
@@ -47,6 +48,7 @@ class Device:
         name, vendor: as the driver gives them.
         target: the facts that code generation may use.
         quirks: what its driver does that the standard does not say.
+        matrix_reason: why `target.matrix` is what it is; empty until `find_matrix` has looked.
         profiler: the active Profiler, to which replay hands the event of each launch; or None.
         handle: the OpenCL device.
     """
@@ -60,6 +62,7 @@ class Device:
         self.vendor = vendor
         self.quirks: Quirks = quirks_of(target.vendor, target.kind)
         self.shares_memory = target.unified_memory and self.quirks.host_pointer
+        self.matrix_reason = ""
         self.profiler: Profiler | None = None
         self._lock = threading.RLock()
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
@@ -139,6 +142,19 @@ class Device:
     def peak(self) -> Peak:
         """Measured bandwidth and arithmetic; the first call takes about half a second."""
         return measure_peak(self)
+
+    def find_matrix(self) -> None:
+        """Fill in `target.matrix` where this is a GPU: its matrix instructions are tried once per machine.
+
+        See `matrix`; does nothing on other devices, or where the target names a family already.
+        """
+        if self.type != "gpu" or self.matrix_reason or self.target.matrix:
+            return
+        with self._lock:
+            if not self.matrix_reason:
+                found = matrix.find(self)
+                self.target = replace(self.target, matrix=found.family)
+                self.matrix_reason = found.reason
 
     # ---- kernels
 
