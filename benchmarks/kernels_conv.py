@@ -146,7 +146,6 @@ def main() -> None:
     options = parser.parse_args()
     clock = time.process_time if options.cpu else time.perf_counter
     os.environ["CLTORCH_TEST_DEVICES"] = options.devices
-    os.environ.setdefault("POCL_AFFINITY", "1")  # as cltorch itself sets it
     import numpy as np
     import pyopencl as cl
     import runner

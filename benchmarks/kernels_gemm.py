@@ -60,7 +60,6 @@ def main() -> None:
     parser.add_argument("--one-thread", action="store_true")
     options = parser.parse_args()
     os.environ["CLTORCH_TEST_DEVICES"] = options.devices
-    os.environ.setdefault("POCL_AFFINITY", "1")  # as the runtime does
     if options.one_thread:
         os.environ.update(
             POCL_MAX_PTHREAD_COUNT="1", CL_CONFIG_CPU_TBB_NUM_WORKERS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FAMILIES = ("nvidia",)  # in the order in which they are tried on every GPU
 ELEMENTS = ("half", "bf16")
+_LATE = "the probe did not end within"
 _LIMIT = 60.0  # seconds: starting Python and building two short kernels takes 1 to 3
 _PACKAGES = Path(__file__).resolve().parents[2]
 
@@ -58,15 +59,17 @@ def find(device: Device, families: tuple[str, ...] = FAMILIES) -> Found:
     if known is not None:
         return known
     refusals = []
+    late = False
     for family in families:
         refusal = refusal_of(device, texts[family])
+        late |= refusal.startswith(_LATE)
         if not refusal:
             found = Found(family, f"{family}: right in the probe")
             break
         refusals.append(f"{family}: {refusal}")
     else:
         found = Found("", f"none ({'; '.join(refusals)})")
-    if path:
+    if path and not late:  # a machine that was busy may answer the next time
         _write(path, found)
     return found
 
@@ -81,7 +84,7 @@ def refusal_of(device: Device, texts: dict[str, str], limit: float = _LIMIT) -> 
             errors="replace", timeout=limit, env={**os.environ, "PYTHONPATH": search},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return f"the probe did not end within {limit:g} s"
+        return f"{_LATE} {limit:g} s"
     except (OSError, ValueError) as error:
         return f"the probe could not be started: {error}"
     if done.returncode < 0:

@@ -83,10 +83,6 @@ def _load() -> Any:
                 # has its own.
                 os.environ.setdefault("PYOPENCL_CACHE_FAILURE_FATAL", "")
                 os.environ.setdefault("PYOPENCL_NO_CACHE", "1")
-                # PoCL's workers stay on their cores: left to the scheduler, both wake on one core for milliseconds
-                # (0.5 to 0.75 of the speed in half of the launches). Not for a process held to some cores.
-                if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == os.cpu_count():
-                    os.environ.setdefault("POCL_AFFINITY", "1")
                 try:
                     module = importlib.import_module("pyopencl")
                 except ImportError as error:
