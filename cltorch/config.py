@@ -50,6 +50,8 @@ class Settings:
         memory_limit: `CLTORCH_MEMORY_LIMIT_MB`: bound of the memory pool of each device, in MiB; 0 asks the device.
         winograd: `CLTORCH_WINOGRAD`: which of Winograd's forms 3x3 convolutions may take: `0` none, `2` or `4` that one
             wherever it applies, `auto` the fastest; `CLTORCH_PRECISE=1` means `0`.
+        tuned: `CLTORCH_TUNED`: a tuning database (a JSON file or a folder of them) that goes before the user's own and
+            the shipped one; `0` for none at all (see codegen/tuned.py).
     """
 
     eager: bool
@@ -59,6 +61,7 @@ class Settings:
     cache_limit: int
     memory_limit: int
     winograd: str
+    tuned: str = ""
     host_only: bool = False
 
 
@@ -70,4 +73,5 @@ settings = Settings(
     cache_limit=_integer("CLTORCH_CACHE_LIMIT_MB", 512),
     memory_limit=_integer("CLTORCH_MEMORY_LIMIT_MB", 0),
     winograd=_one_of("CLTORCH_WINOGRAD", "auto", ("auto", "0", "2", "4")),
+    tuned=os.environ.get("CLTORCH_TUNED", ""),
 )
