@@ -13,6 +13,16 @@ from ..shapes import Layout, layout
 Pair = tuple[int, int]
 
 
+def key(first: Layout, second: tuple[int, ...], attrs: tuple) -> str:
+    """A problem's name in the tuning database: dtype, shapes of both operands, stride, padding, dilation, groups.
+
+    For the gradient of the input, the input's size stands last; for that of the weight, the kernel's.
+    """
+    names = [first.dtype.name, *(",".join(map(str, shape)) for shape in (first.shape, second))]
+    names += [letter + ",".join(map(str, pair)) for letter, pair in zip("spd", attrs)]
+    return " ".join([*names, f"g{attrs[3]}", *(["e" + ",".join(map(str, attrs[4]))] if attrs[4] else [])])
+
+
 def infer_conv(layouts: Sequence[Layout], attrs: tuple) -> tuple[tuple[DType, tuple[int, ...]], ...]:
     """((dtype, (N, K, Ho, Wo)),) of a convolution of x (N, C, H, W) with w (K, C / groups, R, S).
 

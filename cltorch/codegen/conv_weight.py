@@ -53,11 +53,11 @@ def choose_weight(p: WeightProblem, target: Target) -> WeightConfig:
         tiles = p.groups * ceil_div(p.k_count, 64) * ceil_div(p.c_count * prod(p.taps), 64)
         pixels = p.grad.shape[0] * p.grad.shape[2] * p.grad.shape[3]
         return WeightConfig("gemm", parts=max(1, min(ceil_div(8 * target.compute_units, tiles), pixels // 512)))
-    found = [some for some in (_choose_weight_channels(p, target), choose_weight_planes(p, target)) if some]
+    found = [some for some in (choose_weight_channels(p, target), choose_weight_planes(p, target)) if some]
     return min(found, key=lambda some: some[1])[0] if found else WeightConfig("plain")
 
 
-def _choose_weight_channels(p: WeightProblem, target: Target) -> tuple[WeightConfig, float] | None:
+def choose_weight_channels(p: WeightProblem, target: Target) -> tuple[WeightConfig, float] | None:
     """The channels form and an estimate of its cycles, or None if local memory is too small for it.
 
     Items have about 256 pixels, of several images where those are small. Input channels per work-group, tile and parts

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from cltorch.codegen import tuned
+from cltorch.codegen import conv, tuned
+from cltorch.codegen.conv_shapes import key
 from cltorch.config import settings
+from cltorch.dtypes import float32
 from cltorch.resources import kernels_directory
+from cltorch.shapes import layout
 from cltorch.target import Target
 
 TARGET = Target(kind="cpu", vendor="intel", name="A CPU", driver="1.2", vector_width=8)
@@ -137,6 +140,48 @@ def test_a_wrong_configuration_is_left_out(folder: Path, config: dict[str, Any],
 def test_shipped_files_can_be_read() -> None:
     for path in sorted((kernels_directory() / "tuned").glob("*.json")):
         assert tuned._read(path).entries, path
+
+
+X, W = layout(float32, (2, 64, 16, 16)), layout(float32, (64, 64, 3, 3))
+ATTRS = ((1, 1), (1, 1), (1, 1), 1)
+PROBLEMS = {  # op: lowering, operands, result, attrs, a configuration that no rule would choose here
+    "conv": (conv.lower_conv, (X, W), X, (*ATTRS, None), conv.ConvConfig("plain")),
+    "conv_input": (conv.lower_conv_input, (X, W), X, (*ATTRS, (16, 16)), conv.ConvConfig("plain")),
+    "conv_weight": (conv.lower_conv_weight, (X, X), W, (*ATTRS, (3, 3)), conv.WeightConfig("plain")),
+}
+
+
+@pytest.mark.parametrize("op", PROBLEMS)
+def test_a_convolution_takes_the_form_that_the_database_names(
+    op: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lower, given, out, attrs, plain = PROBLEMS[op]
+
+    def names() -> list[str]:
+        return [launch.source.name for launch in lower(given, (out,), attrs, TARGET).launches]
+
+    by_rule = names()
+    by_hand = [launch.source.name for launch in lower(given, (out,), attrs, TARGET, None, plain).launches]
+    assert by_rule != by_hand
+    problem = key(given[0], given[1].shape, attrs)
+    content = {"format": tuned.FORMAT, "device": {}, "families": {op: {problem: {"direct": asdict(plain)}}}}
+    (folder / "a.json").write_text(json.dumps(content))
+    tuned.forget()
+    assert names() == by_hand
+    if op != "conv_weight":
+        monkeypatch.setattr(settings, "winograd", "4")
+        assert names() not in (by_hand, []), "CLTORCH_WINOGRAD goes before the database"
+
+
+@pytest.mark.parametrize("op", PROBLEMS)
+def test_candidates_of_a_convolution_are_different_forms(op: str) -> None:
+    lower, given, out, attrs, _ = PROBLEMS[op]
+    found = conv.candidates(op, given, out, attrs, TARGET)
+    forms = [getattr(config, "form", "winograd") for config in found]
+    assert len(set(found)) == len(found) >= (1 if op == "conv_weight" else 4) and "channels" in forms
+    assert ("winograd" in forms) == (op != "conv_weight")
+    for config in found:
+        assert lower(given, (out,), attrs, TARGET, None, config).launches
 
 
 def test_a_configuration_goes_to_json_and_back(folder: Path) -> None:
