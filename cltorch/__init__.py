@@ -6,7 +6,21 @@ Tensors are created on the best device there is (`torch.get_default_device()`); 
 when a value is needed. Importing touches no driver.
 """
 
-from . import accelerator, autograd, backends, cuda, dtypes, engine, functions, nn, optim, placement, profiler, utils
+from . import (
+    accelerator,
+    autograd,
+    backends,
+    cuda,
+    dtypes,
+    engine,
+    functions,
+    linalg,
+    nn,
+    optim,
+    placement,
+    profiler,
+    utils,
+)
 from .autograd import (
     enable_grad,
     inference_mode,
@@ -43,6 +57,29 @@ from .errors import OutOfMemoryError
 from .formats import channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format
 from .functions import *
 from .functions.linear import _int_mm
+from .linalg.older import (
+    cholesky,
+    cholesky_inverse,
+    cholesky_solve,
+    det,
+    geqrf,
+    inverse,
+    logdet,
+    lu,
+    lu_solve,
+    lu_unpack,
+    matrix_exp,
+    norm,
+    orgqr,
+    ormqr,
+    pca_lowrank,
+    pinverse,
+    qr,
+    slogdet,
+    svd,
+    svd_lowrank,
+    triangular_solve,
+)
 from .nn.functional.recurrent import gru, gru_cell, lstm, lstm_cell, rnn_relu, rnn_relu_cell, rnn_tanh, rnn_tanh_cell
 from .serialization import load, load_safetensors, save, save_safetensors
 from .tensor import Size, Tensor

@@ -17,6 +17,10 @@ class OutOfMemoryError(DeviceError):
     """The memory budget of a device is exhausted; the text says who holds what."""
 
 
+class LinAlgError(RuntimeError):
+    """A matrix has not the property that an algorithm needs: it is singular, or not positive definite."""
+
+
 def describe(op: str, argument: str, got: object, wanted: object, remedy: str = "") -> str:
     """The house form of an error text: op, argument, got, wanted, remedy.
 

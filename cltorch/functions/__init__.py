@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..attach import FUNCTIONS, attach_table
-from ..ops import activations, contraction, pooling, scan, sorting, volume
+from ..ops import activations, contraction, factorization, pooling, scan, sorting, volume
 from ..ops import indexing as index_records
 from ..ops import random as random_records
 from ..tensor import Tensor
@@ -31,6 +31,7 @@ from . import (
 RECORDS = (
     activations,
     contraction,
+    factorization,
     index_records,
     pooling,
     random_records,

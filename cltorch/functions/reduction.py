@@ -432,9 +432,6 @@ def vector_norm(
         return sum(x.abs(), dims, keepdim)
     if ord == 2:
         return _root(x, dims, keepdim)
-    if ord < 1:  # the slope at 0 is infinite; PyTorch masks it
-        size = x.abs()
-        return size.pow(ord).sum(dims, keepdim).pow(1.0 / ord)
     return _power_norm(x, ord, dims, keepdim)
 
 
@@ -451,13 +448,13 @@ def _root(x: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
 
 
 def _power_norm(x: Tensor, p: float, dims: tuple[int, ...], keepdim: bool) -> Tensor:
-    """The p-norm, p > 1, with backward g * sign(x) (|x| / norm)^(p-1), 0 where the norm is 0."""
+    """The p-norm with backward g * sign(x) (|x| / norm)^(p-1), 0 where x or the norm is 0, as PyTorch masks it."""
     with no_grad():
         out = reduce(records.SUM, x.abs().pow(p), dims, keepdim).pow(1.0 / p)
     full = _kept(x.shape, dims)
 
     def backward(g: Tensor, x: Tensor, norm: Tensor) -> Tensor:
-        scale = (g / norm.pow(p - 1)).masked_fill(norm == 0, 0.0).reshape(full)
+        scale = (g * norm.pow(1 - p)).masked_fill(norm == 0, 0.0).reshape(full)
         return x * x.abs().pow(p - 2).masked_fill(x == 0, 0.0) * scale
 
     return give_backward("LinalgVectorNormBackward0", (x,), out, backward, (x,), keep_out=True)

@@ -563,6 +563,19 @@ def scans() -> None:
 
 
 @family
+def linear_algebra() -> None:
+    a = array(3, 5, 5) + 4 * np.eye(5, dtype=np.float32)
+    wide = a.astype(np.float64)
+    same(torch.linalg.inv(t(a)), np.linalg.inv(wide), 1e-4)
+    same(torch.linalg.det(t(a)), np.linalg.det(wide), 1e-4)
+    same(torch.linalg.solve(t(a), t(a[:, :, :2])), np.linalg.solve(wide, wide[:, :, :2]), 1e-4)
+    spd = wide @ wide.transpose(0, 2, 1)
+    same(torch.linalg.cholesky(t(spd.astype(np.float32))), np.linalg.cholesky(spd), 1e-4)
+    q, r = torch.linalg.qr(t(a[:, :, :3]))
+    same(q @ r, wide[:, :, :3], 1e-4)
+
+
+@family
 def joining() -> None:
     a, b, c = array(3, 4), array(2, 4), array(3, 4)
     same(torch.cat([t(a), t(b), t(a)[1:2]]), np.concatenate([a, b, a[1:2]]))
