@@ -125,6 +125,13 @@ def rows_table(found: list[dict[str, Any]], group: str) -> str:
             cells.append(f"{row['ratio']:.2f}" if "ratio" in row else "")
             cells.append(share(row["of_peak"]) if "of_peak" in row else "")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        others = [data["rows"].get(group, {}).get(name, {}) for data in found]
+        if any("tinygrad_us" in row for row in others):
+            cells = []
+            for row in others:
+                given = row.get("tinygrad_us")
+                cells += [_times(given), f"{given[1] / row['us'][1]:.1f} times ours", ""] if given else ["", "", ""]
+            lines.append(f"| {name}, tinygrad | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -8,23 +8,34 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+
+START_LIMIT = 150.0  # seconds for import and three steps; kernels compiled by then stay in the caches of its driver
 
 
 class Peer:
-    """A running tinygrad process: calling it runs one step and waits for it."""
+    """A running tinygrad process: calling it runs one step and waits for it.
 
-    def __init__(self, batch: int):
+    Raises:
+        RuntimeError: tinygrad fails here, or is not ready after `limit` seconds.
+    """
+
+    def __init__(self, batch: int, limit: float = START_LIMIT):
         environment = dict(os.environ, DEV="CL", PYTHONPATH=str(Path(__file__).resolve().parent.parent))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.tinygrad_peer", str(batch)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
         )
         assert self.process.stdout is not None
+        bound = threading.Timer(limit, self.process.kill)
+        bound.start()
         self.first = self.process.stdout.readline()  # seconds to import and to run the first three steps
+        late = not bound.is_alive()
+        bound.cancel()
         if not self.first:
-            assert self.process.stderr is not None
-            raise RuntimeError(self.process.stderr.read()[-500:])
+            _, errors = self.process.communicate()
+            raise RuntimeError(f"not ready after {limit:.0f} s" if late else errors[-500:])
 
     def __call__(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cltorch
-from benchmarks import chart, compare, convolutions, products, report, results, scaling, tables, timing
+from benchmarks import chart, compare, convolutions, products, report, results, scaling, tables, timing, tinygrad_peer
 from benchmarks.cases import GROUPS, Case, Goal, runner
 
 
@@ -119,7 +119,17 @@ def test_lines() -> None:
     assert "0.95" in line and "met" in line and "25%" in line
     assert "---" in report.line("x", {**rows["x"], "ratio": 0.5})
     assert "times ours" in report.line("x", {**rows["x"], "tinygrad_us": [20, 20, 20]})
-    assert "| x | 10 (10..10) | 0.95 | 25% |" in report.rows_table([data("a", {"x": 0.95})], "gemm")
+    measured = data("a", {"x": 0.95})
+    assert "| x | 10 (10..10) | 0.95 | 25% |" in report.rows_table([measured], "gemm")
+    assert "tinygrad" not in report.rows_table([measured], "gemm")
+    measured["rows"]["gemm"]["x"]["tinygrad_us"] = [20, 25, 30]
+    table = report.rows_table([measured, data("a", {"x": 0.95})], "gemm")
+    assert "| x, tinygrad | 25.0 (20..30) | 2.5 times ours |  |  |  |  |" in table
+
+
+def test_tinygrad_that_does_not_get_ready_is_left_out() -> None:
+    with pytest.raises(RuntimeError, match="not ready after 0 s"):
+        tinygrad_peer.Peer(4, limit=0.01)
 
 
 def test_what_got_slower_beyond_the_spread() -> None:

@@ -36,7 +36,7 @@ class Use:
     ctype: str = ""
 
 
-@dataclass
+@dataclass(eq=False)
 class Plan:
     """What replay needs.
 
@@ -47,6 +47,7 @@ class Plan:
         fresh: (slot, nbytes) of survivors that may have no memory yet.
         arena: bytes of the arena; places: (use, offset, nbytes) of everything in it.
         numbers: number slot -> uses.
+        busy: being replayed: what is bound now must stay.
     """
 
     launches: list[tuple] = field(default_factory=list)
@@ -60,6 +61,17 @@ class Plan:
     last_buffers: list[Any] = field(default_factory=list)
     last_numbers: list[Any] = field(default_factory=list)
     last_arena: Any = None
+    busy: bool = False
+
+    def let_go(self) -> None:
+        """Forget the buffers of the last replay, so that the pool can give their memory back; the next one binds anew.
+        """
+        if self.busy:
+            return
+        self.last_buffers = [None] * len(self.externals)
+        self.last_arena = None
+        for bound in self.bound:
+            bound.let_go()
 
 
 @lru_cache(maxsize=4096)
@@ -175,6 +187,7 @@ def make_plan(device: Device, signature: Sequence, kept: set[int], outside: set[
     plan.fresh = sorted(kept - set(externals))
     plan.last_buffers = [None] * len(plan.externals)
     plan.last_numbers = [None] * len(plan.numbers)
+    device.pool.add_holder(plan)
     return plan
 
 

@@ -61,7 +61,11 @@ def _run(trace: Trace) -> None:
             if len(_plans) >= PLAN_LIMIT:
                 del _plans[next(iter(_plans))]
             _plans[key] = plan
-        _replay(plan, device, storages, trace.numbers)
+        plan.busy = True
+        try:
+            _replay(plan, device, storages, trace.numbers)
+        finally:
+            plan.busy = False
         if device.profiler is not None:
             device.profiler.flush_ended()
         trace.failed = False

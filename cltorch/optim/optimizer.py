@@ -153,6 +153,7 @@ class Optimizer:
             groups = [{"params": groups}]
         for group in groups:
             self.add_param_group(dict(group))
+        engine.flush()  # the model's first values, lest the first step be another program than all later ones
 
     def _prepare_hooks(self) -> None:
         for name in (

@@ -105,6 +105,10 @@ class BoundLaunch:
         self.kernel.set_arg(position, buffer)
         self._held[position] = buffer  # OpenCL does not keep it
 
+    def let_go(self) -> None:
+        """Forget the bound buffers; they have to be bound again before the next launch."""
+        self._held.clear()
+
     def set_number(self, position: int, ctype: str, value: float) -> None:
         """Bind another number."""
         data = pack_number(ctype, value)

@@ -24,7 +24,8 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, insort
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakSet
 
 import numpy as np
 
@@ -276,6 +277,13 @@ class Block:
         return f"Block({state})"
 
 
+class Holder(Protocol):
+    """Whoever remembers buffers of a pool from call to call, such as arguments that stay bound."""
+
+    def let_go(self) -> None:
+        """Forget all buffers that no live block covers. May be called from any thread that allocates."""
+
+
 class Pool:
     """The caching allocator of one device."""
 
@@ -293,6 +301,12 @@ class Pool:
         self._adopted = 0
         self._releases = self._allocations = self._misses = 0
         self._segments_made = self._retries = self._ooms = 0
+        self._holders: WeakSet[Holder] = WeakSet()
+
+    def add_holder(self, holder: Holder) -> None:
+        """Ask `holder` to let go of buffers before memory is given back; it is referred to weakly."""
+        with self._lock:
+            self._holders.add(holder)
 
     # ---- allocation
 
@@ -382,6 +396,8 @@ class Pool:
         else:
             wanted = -(-size // _SEGMENT_STEP) * _SEGMENT_STEP
         wanted = max(min(wanted, self.device.target.max_allocation), least)
+        if size > _MIDDLE:
+            self._outgrow(arena, wanted)
         for nbytes in dict.fromkeys((wanted, least)):
             if self._reserved + nbytes <= self.budget:
                 span = self._segment(arena, nbytes, small)
@@ -402,6 +418,19 @@ class Pool:
             if span is not None:
                 return span
         raise self._out_of_memory(size)
+
+    def _outgrow(self, arena: _Arena, nbytes: int) -> None:
+        """Give up unused segments that a new one of `nbytes` can stand in for, as many bytes at most.
+
+        A training step's arena replaces the smaller one of the step before it (another batch size, a first step that
+        was recorded in parts) instead of lying beside it for good. Whoever asks for the old size next gets a part of
+        the new segment. Segments in use stay, so a loop with the same requests soon has what it needs.
+        """
+        whole = [span for span in arena.spans.values() if span.nbytes == span.segment.nbytes <= nbytes]
+        if whole:
+            if arena.stream is not None:  # what it runs may still use them
+                arena.stream.synchronize()
+            self._give_up([(span, arena) for span in whole], nbytes)
 
     def _segment(self, arena: _Arena, nbytes: int, small: bool) -> _Span | None:
         made = self.device.create_segment(nbytes, arena.stream is None)
@@ -480,10 +509,19 @@ class Pool:
             for span in arena.spans.values()
             if span.nbytes == span.segment.nbytes
         ]
+        return self._give_up(whole, nbytes, over=True)
+
+    def _give_up(self, whole: list[tuple[_Span, _Arena]], nbytes: int, over: bool = False) -> int:
+        """Give up wholly free segments, largest first: until `nbytes` are gone (`over`), or no more than that."""
         freed = 0
+        if whole:
+            for holder in self._holders:
+                holder.let_go()
         for span, arena in sorted(whole, key=lambda pair: -pair[0].nbytes):
             if freed >= nbytes:
                 break
+            if not over and freed + span.nbytes > nbytes:
+                continue
             arena.remove(span)
             arena.segments.discard(span.segment)
             span.segment.first = None  # no cycle: the memory goes at once

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from ... import dtypes
 from ...autograd import Function
 from ...autograd.modes import state
@@ -22,7 +24,7 @@ from ...functions.nodes import give_backward
 from ...ops.layers import COUNTED, NLL_GRADIENT, NLL_ROW, PICK, SHIFTED_EXP
 from ...ops.pointwise import DIV
 from ...ops.reductions import AMAX, SUM
-from ...tensor import Tensor
+from ...tensor import Tensor, from_array
 from .activation import logsigmoid
 from .lookup import pairwise_distance
 
@@ -67,7 +69,11 @@ def _hits(target: Tensor, classes: int, ndim: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _float_numbers(classes: int, dims_after: int, dtype: Any, device: Any) -> Tensor:
-    return _class_numbers(classes, dims_after, device).to(dtype)
+    """The same as floats. They begin in host memory: computing them would make the first step of a training another
+    program than all later ones, with a plan of its own.
+    """
+    numbers = from_array(np.arange(classes).astype(dtype.numpy), dtype, device)
+    return numbers.reshape((1, classes) + (1,) * dims_after) if dims_after >= 0 else numbers
 
 
 def _cross_entropy(x: Tensor, target: Tensor, ignore_index: int, reduction: str) -> Tensor:
