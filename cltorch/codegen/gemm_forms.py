@@ -9,7 +9,7 @@ from dataclasses import replace
 from math import prod
 
 from ..dtypes import float16
-from ..target import Target
+from ..target import EMULATED, Target, fragments
 from .gemm_problem import GemmProblem, Operand, lanes_of, loader, native, sum_bytes, sum_type
 from .gemm_sizes import GemmConfig
 from .gemm_text import (
@@ -260,12 +260,13 @@ def group(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: 
     parameters = GemmParameters("I")
     _operands(problem, parameters)
     finish = Finish(problem, epilogue, parameters)
-    _numbers(problem, parameters)
+    _numbers(problem, parameters, strip=config.strip)
     across, down = config.block_n // config.tile_n, config.block_m // config.tile_m
     body = render(
         "gemm_group", setup=_setup(problem, config, config.block_k, parameters, finish), parameters=parameters.text,
         finish=finish, S=dtype.storage, E=sum_type(dtype), TX=across, TY=down, TM=config.tile_m, TN=config.tile_n,
-        BK=config.block_k, a_along_k=problem.a.column == 1, b_along_k=problem.b.row == 1, load=loader(dtype),
+        BK=config.block_k, VA=config.vector_a, VB=config.vector_b, a_along_k=problem.a.column == 1,
+        b_along_k=problem.b.row == 1, load=loader(dtype), load_aligned=loader(dtype, aligned=True),
     )
     groups = (up(problem.n, config.block_n), up(problem.m, config.block_m), problem.count * config.splits)
     return make_launch(
@@ -274,28 +275,26 @@ def group(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: 
     )
 
 
-_WARP = 32  # work-items that hold a fragment together
-_EXCHANGE = 192  # uints of local memory that the emulated instruction needs for a warp
-
-
 def matrix(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: Target) -> Launch:
     """Form 'matrix': gemm_matrix.cl.mako."""
-    dtype, family = problem.a.dtype, target.matrix
+    dtype, family = problem.a.dtype, target.matrix.removeprefix(EMULATED)
+    shape, emulated = fragments(family), target.matrix != family
     parameters = GemmParameters("I")
     _operands(problem, parameters)
     finish = Finish(problem, epilogue, parameters)
-    _numbers(problem, parameters)
-    down, across = config.block_m // (16 * config.tile_m), config.block_n // (8 * config.tile_n)
+    _numbers(problem, parameters, strip=config.strip)
+    down, across = config.block_m // (shape.rows * config.tile_m), config.block_n // (shape.columns * config.tile_n)
     body = render(
         "gemm_matrix", setup=_setup(problem, config, config.block_k, parameters, finish), parameters=parameters.text,
-        finish=finish, product=f"{family}_product_{'half' if dtype is float16 else 'bf16'}", WY=down, WX=across,
-        TM=config.tile_m, TN=config.tile_n, BK=config.block_k, exchange=_EXCHANGE if family == "emulated" else 0,
-        a_along_k=problem.a.column == 1, b_along_k=problem.b.row == 1,
+        finish=finish, family=family, shape=shape, emulated=emulated, element="half" if dtype is float16 else "bf16",
+        WY=down, WX=across, TM=config.tile_m, TN=config.tile_n, BK=config.block_k, VA=config.vector_a,
+        VB=config.vector_b, a_along_k=problem.a.column == 1, b_along_k=problem.b.row == 1,
     )
     groups = (up(problem.n, config.block_n), up(problem.m, config.block_m), problem.count * config.splits)
+    included = (*(("matrix_emulated",) if emulated else ()), f"matrix_{family}", *finish.includes)
     return make_launch(
-        "gemm_matrix", body, problem, parameters, (f"matrix_{family}", *finish.includes), groups, problem.flops,
-        necessary_bytes(problem), (down * across * _WARP, 1, 1),
+        "gemm_matrix", body, problem, parameters, included, groups, problem.flops, necessary_bytes(problem),
+        (down * across * shape.lanes, 1, 1),
     )
 
 

@@ -162,12 +162,19 @@ def native(dtype: DType) -> bool:
     return dtype is float32 or dtype is float64
 
 
-def loader(dtype: DType) -> Callable[[str, int], str]:
-    """(pointer, width) -> C of that many consecutive elements in the type of the sums."""
+def loader(dtype: DType, aligned: bool = False) -> Callable[[str, int], str]:
+    """(pointer, width) -> C of that many consecutive elements in the type of the sums.
+
+    `aligned`: the pointer, to global memory, is a multiple of them; GPUs split other vector loads.
+    """
     element = sum_type(dtype)
 
     def load(pointer: str, width: int) -> str:
-        text = expression.load(dtype, pointer, width)
+        if aligned and width > 1:
+            stored = f"(*(const __global {dtype.storage}{width} *)({pointer}))"
+            text = expression.unpack(dtype, stored, width)
+        else:
+            text = expression.load(dtype, pointer, width)
         if dtype.category == FLOAT:
             return text
         return f"(({element})({text}))" if width == 1 else f"CONVERT({element}{width}, {text})"

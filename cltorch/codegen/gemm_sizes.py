@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..dtypes import bfloat16, float16
-from ..target import Target
-from .gemm_problem import GemmProblem, lanes_of, native, sum_bytes
+from ..target import Target, fragments
+from .gemm_problem import GemmProblem, Operand, lanes_of, native, sum_bytes
 from .walk import up
 
 
@@ -27,6 +27,9 @@ class GemmConfig:
             packs what it needs into local memory ('group'), or a kernel packs it before ('ahead').
         block_m, block_n, block_k: what one work-group computes, and how deep a slice of K it takes at a time.
         splits: parts of K computed by different work-groups and added by a second kernel.
+        vector_a, vector_b: elements that forms 'group' and 'matrix' read at once along an operand's contiguous dim
+            (1 to 4, 1 to 8); more than 1 only where `widest_read` allows it.
+        strip: rows of tiles that the work-groups of those forms go through together, column by column.
     """
 
     form: str
@@ -38,6 +41,18 @@ class GemmConfig:
     block_n: int
     block_k: int
     splits: int = 1
+    vector_a: int = 1
+    vector_b: int = 1
+    strip: int = 1
+
+
+def widest_read(x: Operand, most: int) -> int:
+    """Elements of a matrix, up to `most` and 16 bytes, that aligned reads along its contiguous dim may take at once."""
+    if x.column != 1 and x.row != 1:
+        return 1
+    most = min(most, 16 // x.dtype.itemsize)
+    steps = (x.offset, x.row if x.column == 1 else x.column, *x.batch)
+    return next(width for width in (8, 4, 2, 1) if width <= most and not any(step % width for step in steps))
 
 
 def choose_config(problem: GemmProblem, target: Target) -> GemmConfig:
@@ -91,35 +106,59 @@ def _dot_config(problem: GemmProblem, target: Target) -> GemmConfig:
     return GemmConfig("dot", tile_m, tile_n, "direct", "direct", problem.m, block_n, problem.k, splits)
 
 
-def _group_config(problem: GemmProblem, target: Target) -> GemmConfig:
-    """Tiles after the published tables of CLBlast and dlprimitives: 64 x 64, 4 x 4 an item, less for small ones.
+_STRIP = 8  # rows of tiles of a strip: what 64 groups read is 16 tiles instead of 65
+_LARGE = 256  # rows, and columns, from which 8 x 8 sums an item pay
 
-    Short floats take the matrix instruction where there is one and its fragments of 16 x 8 are at least half full.
+
+def _group_config(problem: GemmProblem, target: Target) -> GemmConfig:
+    """Tiles after the published tables of CLBlast and dlprimitives: 64 x 64, 4 x 4 an item, less for small ones;
+    128 x 128, 8 x 8 an item, for large ones that fill the device (not on Intel's GPUs, whose registers do not hold it).
+
+    Short floats take the matrix instruction where there is one and its fragments are at least half full.
     """
-    if target.matrix and problem.a.dtype in (float16, bfloat16) and problem.m >= 8 and problem.n >= 8:
-        if target.max_work_group >= 128 and target.local_memory >= 16384:
-            return _matrix_config(problem, target)
+    dtype = problem.a.dtype
+    if target.matrix and dtype in (float16, bfloat16):
+        shape = fragments(target.matrix)
+        if 2 * problem.m >= shape.rows and 2 * problem.n >= shape.columns:
+            warps = 16 if shape.rows == 8 else 4
+            if target.max_work_group >= warps * shape.lanes and target.local_memory >= 16384:
+                return _matrix_config(problem, target)
+    itemsize = sum_bytes(dtype)
+    across, down = (16, 16) if target.max_work_group >= 256 else (8, 8)
     tile_m = 4 if problem.m > 16 else 1
     tile_n = 4 if problem.n > 16 else 1
-    across, down = (16, 16) if target.max_work_group >= 256 else (8, 8)
+    large = up(problem.m, 8 * down) * up(problem.n, 8 * across) * problem.count >= 2 * target.compute_units
+    if large and min(problem.m, problem.n) >= _LARGE and itemsize == 4 and target.vendor != "intel":
+        tile_m = tile_n = 8
     if problem.m == 1:
         across, down = across * down, 1
-    itemsize = sum_bytes(problem.a.dtype)
     block_m, block_n = tile_m * down, tile_n * across
     block_k = 16
-    while block_k > 2 and block_k * (block_m + block_n + 2) * itemsize > target.local_memory // 2:
+    while block_k > 2 and block_k * (block_m + block_n + 8) * itemsize > target.local_memory // 2:
         block_k //= 2
     groups = up(problem.m, block_m) * up(problem.n, block_n) * problem.count
     steps = problem.k * (2 + up(block_m + block_n, across * down))
     splits = _pieces_of_k(problem, target, groups, 512, 2 * target.compute_units, 2 * steps)
-    return GemmConfig("group", tile_m, tile_n, "group", "group", block_m, block_n, block_k, splits)
+    most = min(4, block_k, block_m, block_n)
+    return GemmConfig(
+        "group", tile_m, tile_n, "group", "group", block_m, block_n, block_k, splits,
+        widest_read(problem.a, min(most, tile_m)), widest_read(problem.b, min(most, tile_n)), _STRIP,
+    )  # fmt: skip
 
 
 def _matrix_config(problem: GemmProblem, target: Target) -> GemmConfig:
-    """Four warps of 32 x 32 on a tile of 64 x 64, slices of 32: 10 KiB of local memory."""
+    """A tile of 64 x 64 by warps of 32 x 32 from slices of 32: 10 KiB of local memory. By sub-groups of 16 x 16 from
+    slices of 16 on Intel's GPUs: with more their compiler spills (ocloc 22.43: 2 x 2 fragments of Arc from slices of
+    32, 1.3 KB; 4 x 2 of Xe-HPC, 3 KB; these none).
+    """
+    shape = fragments(target.matrix)
+    warp, block_k = (16, 16) if shape.rows == 8 else (32, 32)
     groups = up(problem.m, 64) * up(problem.n, 64) * problem.count
     splits = _pieces_of_k(problem, target, groups, 512, 2 * target.compute_units, 2 * problem.k)
-    return GemmConfig("matrix", 2, 4, "group", "group", 64, 64, 32, splits)
+    return GemmConfig(
+        "matrix", warp // shape.rows, warp // shape.columns, "group", "group", 64, 64, block_k, splits,
+        widest_read(problem.a, 8), widest_read(problem.b, 8), _STRIP,
+    )  # fmt: skip
 
 
 _GROUP_FLOPS = 5e5  # the least work of a work-group of a CPU device

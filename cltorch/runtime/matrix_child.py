@@ -1,8 +1,8 @@
 """The child process of `matrix`: builds and runs the probe of a matrix instruction, and may die of it.
 
 Floor 1a. `python -m cltorch.runtime.matrix_child` reads a request (JSON: identity of the device, options, texts by type
-of elements) from standard input and prints as its last line `{"refusal": ""}`, or with what is wrong. Nothing imports
-it.
+of elements, shape of a fragment) from standard input and prints as its last line `{"refusal": ""}`, or with what is
+wrong. No module of the package imports it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def _bits(values: np.ndarray, element: str) -> np.ndarray:
     return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
 
 
-def _refusal(context: Any, queue: Any, element: str, text: str, options: str) -> str:
-    """What is wrong with the product of one text.
+def refusal_of_product(context: Any, queue: Any, element: str, text: str, request: dict[str, Any]) -> str:
+    """What is wrong with the product of one text, by two warps side by side.
 
     Operands are integers up to 64: every product and sum is exact in float and not in shorter types, so that a
     wrong place or a short sum shows as a different number.
@@ -36,20 +36,21 @@ def _refusal(context: Any, queue: Any, element: str, text: str, options: str) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", cl.CompilerWarning)
         try:
-            kernel = cl.Kernel(cl.Program(context, text).build(options), "matrix_probe")
+            kernel = cl.Kernel(cl.Program(context, text).build(request["options"]), "matrix_probe")
         except cl.Error as error:
             lines = [line.strip() for line in str(error).splitlines() if "error" in line.lower()] or [str(error)]
             return f"{element}: the driver could not build it: {lines[-1][:200]}"
     random = np.random.default_rng(1)
-    a, b = (random.integers(-64, 65, (rows, _DEPTH)) for rows in (16, 8))
+    lanes, rows, columns = 2 * request["lanes"], request["rows"], 2 * request["columns"]
+    a, b = (random.integers(-64, 65, (size, _DEPTH)) for size in (rows, columns))
     flags = cl.mem_flags
     left, right = (
         cl.Buffer(context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=_bits(x, element)) for x in (a, b)
     )
-    got = np.full((16, 8), np.nan, np.float32)
+    got = np.full((rows, columns), np.nan, np.float32)
     out = cl.Buffer(context, flags.READ_WRITE | flags.COPY_HOST_PTR, hostbuf=got)
     kernel.set_args(left, right, out, np.int32(_DEPTH // 2))
-    cl.enqueue_nd_range_kernel(queue, kernel, (32,), (32,))
+    cl.enqueue_nd_range_kernel(queue, kernel, (lanes,), (lanes,))
     cl.enqueue_copy(queue, got, out)
     queue.finish()
     wrong = int((got != a @ b.T).sum())
@@ -67,7 +68,7 @@ def main() -> None:
     queue = cl.CommandQueue(context)
     refusal = ""
     for element, text in request["texts"].items():
-        refusal = refusal or _refusal(context, queue, element, text, request["options"])
+        refusal = refusal or refusal_of_product(context, queue, element, text, request)
     queue.finish()
     print(json.dumps({"refusal": refusal}), flush=True)
 

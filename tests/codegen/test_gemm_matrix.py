@@ -17,14 +17,15 @@ from cltorch.codegen.program import Epilogue, Instr
 from cltorch.dtypes import bfloat16, float16, float32
 from cltorch.resources import kernel_text
 from cltorch.shapes import layout
+from cltorch.target import EMULATED, FRAGMENTS
 
 DEVICES = runner.devices()
 SHORT = (float16, bfloat16)
 SPLIT = GemmConfig("matrix", 2, 4, "group", "group", 64, 64, 32, 3)
 
 
-def emulated(device: runner.RawDevice):
-    return replace(runner.target(device, "gpu"), matrix="emulated")
+def emulated(device: runner.RawDevice, family: str = "nvidia"):
+    return replace(runner.target(device, "gpu"), matrix=EMULATED + family)
 
 
 @pytest.fixture(params=DEVICES, ids=repr)
@@ -50,15 +51,21 @@ def test_chosen_for_short_floats_on_gpus_that_have_it():
     assert forms_of(replace(gpu, matrix="nvidia"), float32, 64, 64, 64) == ["gemm_group"]
 
 
-def test_the_instruction_stands_once():
+@pytest.mark.parametrize("family, instruction", [
+    ("nvidia", "mma.sync"), ("intel8", "matrix_mad_k16"), ("intel16", "matrix_mad_k16"),
+    ("gfx11", "wmma_f32_16x16x16_f16_w32"), ("gfx12", "wmma_f32_16x16x16_f16_w32_gfx12"),
+    ("cdna", "mfma_f32_16x16x16f16"),
+])  # fmt: skip
+def test_the_instruction_stands_once(family, instruction):
     """The text that GPUs get calls the fragment that the probe tried, and has no instruction of its own."""
-    gpu = replace(runner.target(DEVICES[0], "gpu"), matrix="nvidia")
+    gpu = replace(runner.target(DEVICES[0], "gpu"), matrix=family)
     for dtype, name in zip(SHORT, ("half", "bf16")):
         views = layout(dtype, (64, 64)), layout(dtype, (64, 64))
         (launch,) = lower_matmul(views, (layout(dtype, (64, 64)),), (), replace(gpu, compute_units=1), None).launches
-        assert "matrix_nvidia" in launch.source.includes and f"nvidia_product_{name}(" in launch.source.body
-        assert "asm" not in launch.source.body and "exchange[" not in launch.source.body
-    assert "mma.sync" in kernel_text("matrix_nvidia")
+        assert launch.source.includes[0] == f"matrix_{family}" and f"{family}_product_{name}(" in launch.source.body
+        assert launch.source.local_size == ((16 if family.startswith("intel") else 4) * FRAGMENTS[family].lanes, 1, 1)
+        assert not any(word in launch.source.body for word in ("asm", "exchange[", instruction))
+    assert instruction in kernel_text(f"matrix_{family}")
 
 
 @pytest.mark.parametrize("dtype", SHORT, ids=lambda dtype: dtype.name)
@@ -117,3 +124,30 @@ def test_specials_stay_where_they_are(device):
     assert np.isinf(got[3]).all() and np.isnan(got[20]).all()
     rest = [i for i in range(33) if i not in (3, 20)]
     np.testing.assert_allclose(got[rest], (a.astype(np.float64) @ b.astype(np.float64))[rest], rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("family", [family for family in FRAGMENTS if family != "nvidia"])
+def test_other_families(device, family):
+    """Ragged sizes, both ways to load each operand, aligned rows and others, batches, split sums, each with its own map
+    of fragments."""
+    target = emulated(device, family)
+    shape = FRAGMENTS[family]
+    split = GemmConfig(
+        "matrix", 32 // shape.rows, 32 // shape.columns, "group", "group", 64, 64, 32, 3, strip=2
+    )
+    assert forms_of(target, float16, 67, 35, 45) == ["gemm_matrix"]
+    multiply(target, float16, (), 67, 35, 45, ("n", "t"), device=device)
+    multiply(target, bfloat16, (2,), 72, 136, 88, ("t", "n"), device=device)
+    if device is DEVICES[0]:
+        multiply(target, bfloat16, (2,), 70, 33, 150, ("t", "n"), split, device)
+        multiply(target, float16, (), 64, 64, 64, ("n", "n"), device=device)
+
+
+def test_aligned_rows_are_read_in_vectors(device):
+    """Whole vectors of 8 and their ragged ends, along K and across it; strips of tiles that do not divide the tiles."""
+    target = emulated(device)
+    for forms in (("n", "t"), ("t", "n")):
+        for m, n, k in ((72, 80, 40), (200, 72, 104)):
+            for strip in (1, 2, 8):
+                config = GemmConfig("matrix", 2, 4, "group", "group", 64, 64, 32, 1, 8, 8, strip)
+                multiply(target, float16, (2,), m, n, k, forms, config, device)

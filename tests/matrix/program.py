@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -805,14 +806,25 @@ def choose(vendor: str, driver: str) -> str:
     raise SystemExit(f"no device of vendor {vendor!r}, driver {driver!r}: {runtime.devices()}")
 
 
+def as_gpu(device: runtime.Device) -> None:
+    """Have a CPU device run what a GPU of usual limits would get, matrix instructions emulated."""
+    device.target = replace(
+        device.target, kind="gpu", vector_width=1, local_memory=min(device.target.local_memory, 49152),
+        max_work_group=256, compute_units=4, matrix="emulated_nvidia",
+    )  # fmt: skip
+
+
 def main() -> int:
     global NOTHING_RUNS, FP64
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--vendor", default="intel")
     options.add_argument("--driver", default="")
+    options.add_argument("--gpu", action="store_true", help="the kernel forms of a GPU, on this device")
     options.add_argument("families", nargs="*")
     arguments = options.parse_args()
     chosen = choose(arguments.vendor, arguments.driver)
+    if arguments.gpu:
+        as_gpu(runtime.get_device(chosen))
     NOTHING_RUNS = chosen == "null"
     FP64 = runtime.get_device(chosen).target.fp64
     torch.set_default_device(chosen)
