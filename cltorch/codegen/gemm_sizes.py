@@ -154,13 +154,14 @@ def _tile_shape(m: int, n: int, lanes: int, target: Target, strips: bool, most: 
 
     24 sums with 32 vector registers, 12 with 16. Below about 20 (10) sums the multiply-adds wait for one another. Rows
     of A read in place are a stream each, so few of them are better (6 x 4 vectors before 8 x 3, 3 %, and 12 x 2, 8 %);
-    where A is packed in `strips`, 8 x 3 is ahead by 1 %.
+    where A is packed in `strips`, 8 x 3 is ahead by 1 %. Sums, a row of B and an element of A must fit into the
+    registers: of 16, 3 x 4 vectors need 17 and run at half the speed of 4 x 3.
     """
-    sums = 24 if target.vector_width >= 16 else 12
+    sums, registers = (24, 32) if target.vector_width >= 16 else (12, 16)
     best, shape = 0.0, (1, 1)
     for tile_n in range(1, min(most, max(1, n // lanes)) + 1):
         for tile_m in {min(m, sums // tile_n), min(m, 12, sums // tile_n), min(m, 8, sums // tile_n), min(m, 6)}:
-            if tile_m * tile_n > sums or tile_m > sums // 2:
+            if tile_m * tile_n > sums or tile_m * tile_n + tile_n + 1 > registers or tile_m > sums // 2:
                 continue
             width = tile_n * lanes
             waste = up(m, tile_m) * tile_m * up(n, width) * width
