@@ -201,7 +201,8 @@ def _tile_config(problem: GemmProblem, target: Target) -> GemmConfig:
         pack_a = "direct"  # a copy does not pay for an A read by few panels, nor for a dense one
     if native(dtype) and b.column == 1 and n >= width:
         # nor for a B read by few strips, nor for a dense one
-        if m <= 96 or k <= 64 or (b.row <= 4 * width and m <= 12 * tile_m):
+        few = 96 if target.vector_width >= 16 else 16
+        if m <= few or k <= 64 or (b.row <= 4 * width and m <= 12 * tile_m):
             pack_b = "direct"
     if pack_b == "group" and problem.flops >= _AHEAD_FLOPS and not target.loop_limit and m >= 192:
         if k > (min(target.local_memory, _LOCAL) // sum_bytes(dtype) - 256) // width - tile_m:
