@@ -41,7 +41,7 @@ ${setup}
       const int k = at / ${BN}, j = at - k * ${BN};
 % endif
       const int inside = n0 + j < N && k0 + k < k_end;
-      slice_b[k * ${BN + 1} + j] = inside ? ${load("B + (inside ? (k0 + k) * b_k + (n0 + j) * b_n : 0)", 1)} : (${E})0;
+      slice_b[k * ${BN + 1} + j] = inside ? ${load_b("B + (inside ? (k0 + k) * b_k + (n0 + j) * b_n : 0)", 1)} : (${E})0;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     for (int k = 0; k < ${BK}; ++k) {
