@@ -27,6 +27,21 @@ def matmul(m: int, k: int, n: int, form: str = "NN", batch: tuple[int, ...] = ()
     return prepare
 
 
+def typed(dtype: str, m: int, k: int, n: int) -> Case:
+    """A row without a goal: matrices of another dtype; int8 through `_int_mm`, which sums in int32."""
+
+    def prepare(torch: Any) -> Callable[[], Any]:
+        scale = 40 if dtype == "int8" else 1
+        a, b = ((normal(torch, *shape, seed=i) * scale).to(getattr(torch, dtype))
+                for i, shape in enumerate(((m, k), (k, n))))
+        return (lambda: torch._int_mm(a, b)) if dtype == "int8" else (lambda: a @ b)
+
+    itemsize = {"float64": 8, "float16": 2, "bfloat16": 2, "int8": 1}[dtype]
+    result = 4 if dtype == "int8" else itemsize
+    nbytes = float(itemsize * (m * k + k * n) + result * m * n)
+    return Case(f"matmul {dtype} {m}x{k}x{n}", "gemm", prepare, None, 2.0 * m * k * n, nbytes)
+
+
 def product(
     goal: Goal, m: int, k: int, n: int, form: str = "NN", batch: tuple[int, ...] = (), name: str | None = None
 ) -> Case:
@@ -48,4 +63,5 @@ CASES = [
     product(BATCHED, 256, 64, 256, "NT", (24,)),
     product(BATCHED, 256, 256, 64, "NN", (24,)),
     *(product(VECTOR, 1, s, s, form, name=f"matvec {s} {form}") for s in (1024, 4096) for form in ("NN", "NT")),
+    *(typed(dtype, 512, 512, 512) for dtype in ("float64", "float16", "bfloat16", "int8")),
 ]  # fmt: skip

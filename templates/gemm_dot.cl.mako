@@ -29,7 +29,8 @@ ${setup}
     const I mb = m + ${R} <= M ? m : M - ${R};
     for (I n = n0; n < n1; n += ${C}) {
       const I nb = n + ${C} <= N ? n : N - ${C};
-      const __global ${S} *a = A + mb * a_m, *b = B + nb * b_n;
+      const __global ${S} *a = A + mb * a_m;
+      const __global ${SB} *b = B + nb * b_n;
 % for r in rows:
       ${V} ${", ".join("c%d_%d = (%s)(0)" % (r, c, V) for c in columns)};
 % endfor
@@ -39,7 +40,7 @@ ${setup}
 % endfor
 % for c in columns:
         {
-          const ${V} y = ${load("b + %d * b_n + k" % c, W)};
+          const ${V} y = ${load_b("b + %d * b_n + k" % c, W)};
 % for r in rows:
           c${r}_${c} = x${r} * y + c${r}_${c};
 % endfor
@@ -53,7 +54,7 @@ ${setup}
 % endfor
 % for c in columns:
         {
-          const ${V} y = as_${V}(as_${M}(${load("b + %d * b_n + k" % c, W)}) & counted);
+          const ${V} y = as_${V}(as_${M}(${load_b("b + %d * b_n + k" % c, W)}) & counted);
 % for r in rows:
           c${r}_${c} = x${r} * y + c${r}_${c};
 % endfor

@@ -14,7 +14,7 @@
     PM, PN = (b + (4 if l == 4 else 1) for b, l in ((BM, LM), (BN, LN)))
     digits = "0123456789abcdef"
 %>\
-<%def name="slice(name, P, at0, rows, pitch, size, step_row, step_k, along_k, V)">\
+<%def name="slice(name, P, at0, rows, pitch, size, step_row, step_k, along_k, V, read, read_aligned)">\
     for (int at = item; at < ${rows * BK // V}; at += ${items}) {
 % if along_k:
       const int i = at / ${BK // V}, k = (at - i * ${BK // V}) * ${V};
@@ -23,20 +23,20 @@
 % endif
 % if V == 1:
       const int inside = ${at0} + i < ${size} && k0 + k < k_end;
-      ${name}[k * ${pitch} + i] = inside ? ${load(f"{P} + (inside ? ({at0} + i) * {step_row} + (k0 + k) * {step_k} : 0)", 1)} : (${E})0;
+      ${name}[k * ${pitch} + i] = inside ? ${read(f"{P} + (inside ? ({at0} + i) * {step_row} + (k0 + k) * {step_k} : 0)", 1)} : (${E})0;
 % else:
 <%
     i_most, k_most = (0, V - 1) if along_k else (V - 1, 0)
 %>\
       ${E}${V} values = 0;
       if (${at0} + i + ${i_most} < ${size} && k0 + k + ${k_most} < k_end) {
-        values = ${load_aligned(f"{P} + ({at0} + i) * {step_row} + (k0 + k) * {step_k}", V)};
+        values = ${read_aligned(f"{P} + ({at0} + i) * {step_row} + (k0 + k) * {step_k}", V)};
       } else {
 % for e in range(V):
 <%
     di, dk = (0, e) if along_k else (e, 0)
 %>\
-        if (${at0} + i + ${di} < ${size} && k0 + k + ${dk} < k_end) values.s${digits[e]} = ${load(f"{P} + ({at0} + i + {di}) * {step_row} + (k0 + k + {dk}) * {step_k}", 1)};
+        if (${at0} + i + ${di} < ${size} && k0 + k + ${dk} < k_end) values.s${digits[e]} = ${read(f"{P} + ({at0} + i + {di}) * {step_row} + (k0 + k + {dk}) * {step_k}", 1)};
 % endfor
       }
 % for e in range(V):
@@ -65,8 +65,8 @@ ${setup}
     for (int j = 0; j < ${TN}; ++j) c[i][j] = 0;
   }
   for (I k0 = k_begin; k0 < k_end; k0 += ${BK}) {
-${slice("slice_a", "A", "m0", BM, PM, "M", "a_m", "a_k", a_along_k, VA)}\
-${slice("slice_b", "B", "n0", BN, PN, "N", "b_n", "b_k", b_along_k, VB)}\
+${slice("slice_a", "A", "m0", BM, PM, "M", "a_m", "a_k", a_along_k, VA, load, load_aligned)}\
+${slice("slice_b", "B", "n0", BN, PN, "N", "b_n", "b_k", b_along_k, VB, load_b, load_b_aligned)}\
     barrier(CLK_LOCAL_MEM_FENCE);
     for (int k = 0; k < ${BK}; ++k) {
       ${E} a[${TM}], b[${TN}];

@@ -26,12 +26,12 @@ ${setup}
     const ${V} x${r}_${u} = (${V})(${load("A + %d * a_m + (k + %d) * a_k" % (r, u), 1)});
 % endfor
 % endfor
-    const __global ${S} *p = B + k * b_k;
+    const __global ${SB} *p = B + k * b_k;
     __local ${E} *s = sums;
     for (I n = n0; n < n1; n += ${W}) {
       const I nb = n + ${W} <= N ? n : N - ${W};
 % for u in range(count):
-      const ${V} y${u} = ${load("p + nb + %d * b_k" % u, W)};
+      const ${V} y${u} = ${load_b("p + nb + %d * b_k" % u, W)};
 % endfor
 % for r in rows:
       ${V} s${r} = vec_load${W}(s + ${r} * nc);

@@ -101,11 +101,11 @@ ${setup}
 % endif
 % if b_form == "rows":
       {
-        const __global ${S} *p = B + k0 * b_k + nb;
+        const __global ${SB} *p = B + k0 * b_k + nb;
         __local ${E} *to = packed_b;
         for (I k = 0; k < kn; ++k) {
 % for v in vectors:
-          vec_store${W}(${load("p + %d" % (v * W), W)}, to + ${v * W});
+          vec_store${W}(${load_b("p + %d" % (v * W), W)}, to + ${v * W});
 % endfor
           p += b_k;
           to += ${NR};
@@ -114,11 +114,11 @@ ${setup}
 % elif b_form == "columns":
 #pragma unroll 1
       for (I j = 0; j < ${NR}; j += ${W}) {
-        const __global ${S} *p = B + (nb + j) * b_n + k0;
+        const __global ${SB} *p = B + (nb + j) * b_n + k0;
         __local ${E} *to = packed_b + j;
         I k = 0;
         for (; k + ${D} <= kn; k += ${D}) {
-<%      statements, turned = transpose([load("p + %d * b_n + k" % r, D) for r in range(W)]) %>\
+<%      statements, turned = transpose([load_b("p + %d * b_n + k" % r, D) for r in range(W)]) %>\
 ${statements}
 % for i in range(D):
           vec_store${W}(${turned[i]}, to + (k + ${i}) * ${NR});
@@ -126,15 +126,15 @@ ${statements}
         }
         for (; k < kn; ++k) {
 #pragma unroll 1
-          for (I r = 0; r < ${W}; ++r) to[k * ${NR} + r] = ${load("p + r * b_n + k", 1)};
+          for (I r = 0; r < ${W}; ++r) to[k * ${NR} + r] = ${load_b("p + r * b_n + k", 1)};
         }
       }
 % elif b_form == "any":
       for (I j = 0; j < ${NR}; ++j) {
         const I column = nb + j < N ? nb + j : N - 1;
-        const __global ${S} *p = B + column * b_n + k0 * b_k;
+        const __global ${SB} *p = B + column * b_n + k0 * b_k;
         __local ${E} *to = packed_b + j;
-        for (I k = 0; k < kn; ++k) to[k * ${NR}] = ${load("p + k * b_k", 1)};
+        for (I k = 0; k < kn; ++k) to[k * ${NR}] = ${load_b("p + k * b_k", 1)};
       }
 % endif
       for (I m = m0; m < m1; m += ${MR}) {

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..dtypes import int8, uint8
 from ..shapes import Layout, layout
 from ..target import Target
 from .gemm_forms import dot, group, held_sums, matrix, pack, reduce_parts, rows_form, tile
@@ -41,17 +42,18 @@ def lower_matmul(
     """C = epilogue(A @ B) over the last two dims; batch dims are already broadcast.
 
     Args:
-        inputs: Layouts of A (*batch, M, K) and B (*batch, K, N), of one dtype, any strides.
+        inputs: Layouts of A (*batch, M, K) and B (*batch, K, N), of one dtype or both of 8-bit integers, any strides.
         outputs: Layout of C (*batch, M, N), used where there is no epilogue.
         attrs: ().
         epilogue: what is done with each finished element; its stores are the outputs.
         config: form and sizes; the default is `choose_config(problem, target)`.
 
-    **Dtypes** all but bool: float16 and bfloat16 are summed in float, integers wrap in their own type.
+    **Dtypes** all but bool: float16 and bfloat16 are summed in float, integers wrap in the type that the epilogue takes
+    sums in: their own, or int32 for 8-bit matrices, which are read as they are and widened in registers.
     **Source** see the templates.
     """
     a, b = inputs[:2]
-    if a.dtype is not b.dtype:
+    if a.dtype is not b.dtype and not {a.dtype, b.dtype} <= {int8, uint8}:
         raise RuntimeError(f"matmul: other: got {b.dtype.name}, wanted {a.dtype.name} as the first matrix")
     program = epilogue if epilogue is not None else Epilogue.identity(outputs[0])
     launches: list[Launch] = []

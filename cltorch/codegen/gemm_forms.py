@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
+from typing import Any
 
 from ..dtypes import float16
 from ..target import EMULATED, Target, fragments
@@ -147,7 +148,7 @@ def tile(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: T
     a_form, b_form = _panel_forms(problem, config, width)
     parameters = GemmParameters("I")
     parameters.read("A", element if a_form == "ahead" else dtype.storage, problem.a.buffer)
-    parameters.read("B", element if b_form == "ahead" else dtype.storage, problem.b.buffer)
+    parameters.read("B", element if b_form == "ahead" else problem.b.dtype.storage, problem.b.buffer)
     finish = Finish(problem, epilogue, parameters)
     block_m, block_n, block_k = config.block_m, config.block_n, config.block_k
     groups = _tile_groups(problem, config)
@@ -173,8 +174,8 @@ def tile(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: T
     work = sum(instr.cost for instr in epilogue.instrs)
     body = render(
         "gemm_tile", parameters=parameters.text, setup=setup, finish=finish,
-        S=dtype.storage, E=element, W=lanes, vector_type=kind, MR=config.tile_m, NV=config.tile_n, a_form=a_form,
-        b_form=b_form, load=loader(dtype), pieces=vectors_over, transpose=lambda rows: transpose(rows, kind),
+        E=element, W=lanes, vector_type=kind, MR=config.tile_m, NV=config.tile_n, a_form=a_form,
+        b_form=b_form, **_loads(problem), pieces=vectors_over, transpose=lambda rows: transpose(rows, kind),
         unrolled=len(epilogue.instrs) <= 4 and work <= _UNROLLED, sliced=bool(sums),
         space="__global" if sums else "__local",
     )
@@ -191,6 +192,12 @@ def _setup(
     places = [batch_setup(problem, parameters)]
     places += [place_of(parameters, "A", problem.a), place_of(parameters, "B", problem.b)]
     return "\n".join([*places, finish.setup, _k_pieces(problem, config, step, parameters)])
+
+
+def _loads(problem: GemmProblem) -> dict[str, Any]:
+    """What templates read A and B with: storage types, and loads that convert to the type of the sums."""
+    a, b = problem.a.dtype, problem.b.dtype
+    return {"S": a.storage, "load": loader(a), "SB": b.storage, "load_b": loader(b)}
 
 
 def _operands(problem: GemmProblem, parameters: GemmParameters) -> None:
@@ -222,7 +229,7 @@ def rows_form(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, targ
     _numbers(problem, parameters, nc=block_n)
     body = render(
         "gemm_rows", setup=_setup(problem, config, 1, parameters, finish), parameters=parameters.text, finish=finish,
-        S=dtype.storage, E=element, W=lanes, R=problem.m, U=config.tile_m, vector_type=kind, load=loader(dtype),
+        E=element, W=lanes, R=problem.m, U=config.tile_m, vector_type=kind, **_loads(problem),
     )
     groups = (up(problem.n, block_n), 1, problem.count * config.splits)
     return make_launch(
@@ -244,8 +251,8 @@ def dot(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: Ta
     low, high = zip_lanes(lanes)
     body = render(
         "gemm_dot", setup=_setup(problem, config, lanes, parameters, finish), parameters=parameters.text, finish=finish,
-        S=dtype.storage, E=element, W=lanes, R=config.tile_m, C=config.tile_n, vector_type=kind,
-        M=f"{'long' if itemsize == 8 else 'int'}{lanes}", load=loader(dtype), zip_low=low, zip_high=high,
+        E=element, W=lanes, R=config.tile_m, C=config.tile_n, vector_type=kind,
+        M=f"{'long' if itemsize == 8 else 'int'}{lanes}", **_loads(problem), zip_low=low, zip_high=high,
         parts=lanes_over, across=lambda names: add_across(names, kind),
     )
     groups = (up(problem.n, config.block_n), up(problem.m, config.block_m), problem.count * config.splits)
@@ -264,9 +271,10 @@ def group(problem: GemmProblem, epilogue: Epilogue, config: GemmConfig, target: 
     across, down = config.block_n // config.tile_n, config.block_m // config.tile_m
     body = render(
         "gemm_group", setup=_setup(problem, config, config.block_k, parameters, finish), parameters=parameters.text,
-        finish=finish, S=dtype.storage, E=sum_type(dtype), TX=across, TY=down, TM=config.tile_m, TN=config.tile_n,
+        finish=finish, E=sum_type(dtype), TX=across, TY=down, TM=config.tile_m, TN=config.tile_n,
         BK=config.block_k, VA=config.vector_a, VB=config.vector_b, a_along_k=problem.a.column == 1,
-        b_along_k=problem.b.row == 1, load=loader(dtype), load_aligned=loader(dtype, aligned=True),
+        b_along_k=problem.b.row == 1, load_aligned=loader(dtype, aligned=True),
+        load_b_aligned=loader(problem.b.dtype, aligned=True), **_loads(problem),
     )
     groups = (up(problem.n, config.block_n), up(problem.m, config.block_m), problem.count * config.splits)
     return make_launch(

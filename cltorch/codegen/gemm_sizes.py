@@ -171,6 +171,7 @@ _DEEPEST_DIRECT = 256  # the same where B is read in place
 _SLICE_DIRECT = 32  # rows of B read in place at a time: the prefetcher follows 32 of them from panel to panel
 _SLICE = 1024  # elements of K of a slice where there are several
 _SLICE_PACKED = 512  # the same where a group packs its rows of A
+_PACK_CYCLES = 1.65  # packing an element of B
 _GROUP_CYCLES = 3000.0  # start of a work-group
 _WAKE = {"intel": 5e3, "pocl": 6e4}  # until a second core takes its first work-group: Intel's wait actively
 _WAKE_OTHERS = 2e4
@@ -181,9 +182,14 @@ _LOCAL = 256 * 1024  # bytes of local memory that are worth using: about half of
 
 
 def _small_tile_shape(m: int, n: int, lanes: int, target: Target) -> tuple[int, int]:
-    """The register tile of a product too small for the best one to pay its build: one of few shapes."""
+    """The register tile of a product too small for the best one to pay its build: one of few shapes.
+
+    With 16 registers 4 x 2 vectors come before 8 x 1, whose 9 loads for 8 multiply-adds are what it waits for (128^3
+    105 -> 120 GFLOPS).
+    """
     sums = 16 if target.vector_width >= 16 else 8
-    tile_m = next(rows for rows in (8, 4, 2, 1) if rows <= m)
+    most = 8 if sums == 16 or n < 2 * lanes else 4
+    tile_m = next(rows for rows in (8, 4, 2, 1) if rows <= min(m, most))
     tile_n = next(vectors for vectors in (4, 2, 1) if vectors == 1 or vectors * lanes <= n and vectors * tile_m <= sums)
     return tile_m, tile_n
 
@@ -193,13 +199,14 @@ def _tile_shape(m: int, n: int, lanes: int, target: Target, strips: bool, most: 
 
     24 sums with 32 vector registers, 12 with 16. Below about 20 (10) sums the multiply-adds wait for one another. Rows
     of A read in place are a stream each, so few of them are better (6 x 4 vectors before 8 x 3, 3 %, and 12 x 2, 8 %);
-    where A is packed in `strips`, 8 x 3 is ahead by 1 %.
+    where A is packed in `strips`, 8 x 3 is ahead by 1 %. Sums, a row of B and an element of A must fit into the
+    registers: of 16, 3 x 4 vectors need 17 and run at half the speed of 4 x 3.
     """
-    sums = 24 if target.vector_width >= 16 else 12
+    sums, registers = (24, 32) if target.vector_width >= 16 else (12, 16)
     best, shape = 0.0, (1, 1)
     for tile_n in range(1, min(most, max(1, n // lanes)) + 1):
         for tile_m in {min(m, sums // tile_n), min(m, 12, sums // tile_n), min(m, 8, sums // tile_n), min(m, 6)}:
-            if tile_m * tile_n > sums or tile_m > sums // 2:
+            if tile_m * tile_n > sums or tile_m * tile_n + tile_n + 1 > registers or tile_m > sums // 2:
                 continue
             width = tile_n * lanes
             waste = up(m, tile_m) * tile_m * up(n, width) * width
@@ -239,7 +246,8 @@ def _tile_config(problem: GemmProblem, target: Target) -> GemmConfig:
         pack_a = "direct"  # a copy does not pay for an A read by few panels, nor for a dense one
     if native(dtype) and b.column == 1 and n >= width:
         # nor for a B read by few strips, nor for a dense one
-        if m <= 96 or k <= 64 or (b.row <= 4 * width and m <= 12 * tile_m):
+        few = 96 if target.vector_width >= 16 else 16
+        if m <= few or k <= 64 or (b.row <= 4 * width and m <= 12 * tile_m):
             pack_b = "direct"
     if pack_b == "group" and problem.flops >= _AHEAD_FLOPS and not target.loop_limit and m >= 192:
         if k > (min(target.local_memory, _LOCAL) // sum_bytes(dtype) - 256) // width - tile_m:
@@ -311,7 +319,7 @@ class _Plan:
             work *= 1.2 if self.pack_a == "ahead" else 1.06
         elif nbytes > _SECOND_LEVEL_AHEAD and self.pack_a == "ahead":
             work *= 1.05
-        work += columns * self.tile_n * piece * (26 if self.pack_b == "group" else 4)
+        work += columns * self.tile_n * piece * (_PACK_CYCLES * lanes if self.pack_b == "group" else 4)
         if self.pack_a == "group":
             work += rows * self.tile_m * piece / lanes * (6 if 1 in (p.a.column, p.a.row) else 40)
         else:

@@ -52,6 +52,7 @@ __all__ = [
 
 
 _MATMUL = fast.binary(contraction.MATMUL)
+_INT_MATMUL = fast.binary(contraction.INT_MATMUL)
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
@@ -118,7 +119,7 @@ def _int_mm(input: Tensor, mat2: Tensor) -> Tensor:
         raise RuntimeError(f"_int_mm: Expected self dtype to be int8 or uint8 but got {input.dtype}")
     if mat2.dtype is not dtypes.int8:
         raise RuntimeError(f"_int_mm: Expected mat2 dtype to be of type int8 but got {mat2.dtype}")
-    return product(cast(input, dtypes.int32), cast(mat2, dtypes.int32))
+    return _INT_MATMUL(input, mat2)
 
 
 @with_out

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..codegen import conv, gemm
-from ..dtypes import DType
-from ..shapes import Layout
+from ..dtypes import DType, int32
+from ..shapes import Layout, layout
 from .table import CONTRACTION, Op, register
 
 Shapes = tuple[tuple[DType, tuple[int, ...]], ...]
@@ -58,6 +58,32 @@ MATMUL = register(
         function=False,
         names=("mat1", "mat2"),
         doc="out[b, m, n] = sum_k mat1[b, m, k] mat2[b, k, n]; equal batch dims.",
+    )
+)
+
+
+def _infer_int_matmul(layouts: tuple[Layout, ...], attrs: tuple) -> Shapes:
+    a, b = layouts
+    ((_, shape),) = _infer_matmul((a, layout(a.dtype, b.shape)), attrs)
+    return ((int32, shape),)
+
+
+INT_MATMUL = register(
+    Op(
+        "_int_matmul",
+        CONTRACTION,
+        2,
+        promote="none",
+        categories="i",
+        infer=_infer_int_matmul,
+        lower=gemm.lower_matmul,
+        why="sums of integers have no gradient",
+        reference=lambda a, b: np.matmul(a.astype(np.int32), b.astype(np.int32)),
+        inplace=False,
+        function=False,
+        method=False,
+        names=("mat1", "mat2"),
+        doc="out[m, n] = sum_k mat1[m, k] mat2[k, n] of 8-bit integers (int8, uint8, or one of each) in int32.",
     )
 )
 

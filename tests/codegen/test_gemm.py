@@ -126,6 +126,26 @@ def test_integers_wrap_in_their_own_type(target):
     np.testing.assert_array_equal(show(memory, out), np.full((3, 5), 40 * 200 * 250 % 256))
 
 
+@pytest.mark.parametrize("dtypes_of", [(int8, int8), (uint8, int8), (int8, uint8)], ids=repr)
+@pytest.mark.parametrize("forms", ["nn", "nt", "tn", "tt"])
+def test_8_bit_matrices_are_summed_in_32_bits(target, dtypes_of, forms):
+    """Values at both ends of their ranges, in every form: a sum that wrapped at 8 or 16 bits would show."""
+    rng = np.random.default_rng(3)
+    for m, n, k in ((29, 43, 71), (1, 130, 600), (3, 9, 40), (70, 60, 700)):
+        matrices = []
+        for dtype, rows, columns, form in ((dtypes_of[0], m, k, forms[0]), (dtypes_of[1], k, n, forms[1])):
+            facts = np.iinfo(dtype.numpy)
+            shape = (columns, rows) if form == "t" else (rows, columns)
+            storage = rng.choice([facts.min, facts.max, facts.max - 1], shape).astype(dtype.numpy)
+            matrices.append((storage, layout(dtype, (rows, columns), (1, rows) if form == "t" else (columns, 1))))
+        (a, a_view), (b, b_view) = matrices
+        out = layout(int32, (m, n))
+        lowered = lower_matmul((a_view, b_view), (out,), (), target, None)
+        (memory,) = runner.run(lowered, [a, b], [out], device=DEVICES[0])
+        wanted = show(a, a_view).astype(np.int64) @ show(b, b_view).astype(np.int64)
+        np.testing.assert_array_equal(show(memory, out), wanted)
+
+
 @pytest.mark.parametrize("batch", [(3,), (2, 3)], ids=str)
 @pytest.mark.parametrize("forms", ["nn", "nt", "tn"])
 def test_batches(target, batch, forms):
@@ -195,6 +215,31 @@ def test_error_is_small_against_the_largest_sum(device, size, name):
     (memory,) = runner.run(lowered, [a, b], [out], device=device)
     a64, b64 = a.astype(np.float64), b.astype(np.float64).T
     assert np.abs(show(memory, out) - a64 @ b64).max() <= 4e-6 * (np.abs(a64) @ np.abs(b64)).max()
+
+
+@pytest.mark.parametrize("forms", ["nn", "nt", "tn", "tt"])
+@pytest.mark.parametrize("size", [(512, 512, 512), (16, 1024, 1024), (64, 512, 2048), (1, 1024, 1024)], ids=str)
+def test_infinities_and_nan_reach_their_rows_and_columns_and_no_other(device, size, forms):
+    """At the sizes of the benchmark; everything else stays within 4e-6 of the largest sum."""
+    rng = np.random.default_rng(10)
+    m, n, k = size
+    a, a_view, _ = matrix(rng, float32, (), m, k, forms[0])
+    b, b_view, _ = matrix(rng, float32, (), k, n, forms[1])
+    for x, form, at, value in (
+        (a, forms[0], (m - 1, k // 2), np.inf), (b, forms[1], (k - 1, n - 1), np.nan), (b, forms[1], (0, 3), -np.inf)
+    ):
+        x[at[::-1] if form == "t" else at] = value
+    a_values, b_values = show(a, a_view), show(b, b_view)
+    out = layout(float32, (m, n))
+    lowered = lower_matmul((a_view, b_view), (out,), (), runner.target(device), None)
+    (memory,) = runner.run(lowered, [a, b], [out], device=device)
+    with np.errstate(invalid="ignore"):
+        wanted, got = a_values @ b_values, show(memory, out)
+    finite = np.isfinite(wanted)
+    assert finite.sum() == (m - 1) * (n - 2)
+    np.testing.assert_array_equal(got[~finite], wanted[~finite])
+    if m > 1:
+        assert np.abs(got[finite] - wanted[finite]).max() <= 4e-6 * np.abs(wanted[finite]).max()
 
 
 LONG = [(2, 64, 40, 9000), (1, 1, 9000), (1, 3000, 700), (700, 1, 300), (400, 390, 300)]
