@@ -1,7 +1,7 @@
 """The texts that real GPUs get, through compilers for them: clang (AMD, NVIDIA), NVIDIA's ptxas, Intel's ocloc.
 
-No GPU is needed and nothing runs: the texts build, hold the matrix instruction, and keep their sums in registers. A compiler
-that is not installed is skipped by name. `CLTORCH_OCLOC` names Intel's compiler where it is not on the path; Debian's
+No GPU is needed and nothing runs: the texts build, hold the matrix instruction, and keep their sums in registers. A
+compiler that is not installed is skipped by name. `CLTORCH_OCLOC` names Intel's compiler where it is not on the path; Debian's
 (package intel-opencl-icd) unpacked into a folder needs LD_LIBRARY_PATH as well.
 """
 
