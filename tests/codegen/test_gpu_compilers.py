@@ -1,8 +1,8 @@
 """The texts that real GPUs get, through compilers for them: clang (AMD, NVIDIA), NVIDIA's ptxas, Intel's ocloc.
 
-No GPU is needed and nothing runs: the texts build, hold the matrix instruction, and keep their sums in registers. A compiler
-that is not installed is skipped by name. `CLTORCH_OCLOC` names Intel's compiler where it is not on the path; Debian's
-(package intel-opencl-icd) unpacked into a folder needs LD_LIBRARY_PATH as well.
+No GPU is needed and nothing runs: the texts build, hold the matrix instruction, and keep their sums in registers. A
+compiler that is not installed is skipped by name. `CLTORCH_OCLOC` names Intel's compiler where it is not on the path;
+Debian's (package intel-opencl-icd) unpacked into a folder needs LD_LIBRARY_PATH as well.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cltorch.target import FRAGMENTS, Target
 CLANG = shutil.which("clang-19") or shutil.which("clang-18") or shutil.which("clang-17")
 PTXAS = shutil.which("ptxas")
 OCLOC = os.environ.get("CLTORCH_OCLOC") or shutil.which("ocloc")
-# What a GPU's driver adds: no doubles and no half arithmetic unless asked for, so that a text that needs them is refused.
+# What a driver adds: no doubles and no half arithmetic unless asked for, so that a text that needs them is refused.
 PLAIN = "-cl-ext=-cl_khr_fp64,-cl_khr_fp16,-__opencl_c_fp64"
 AMD = [
     ("gfx11", "gfx1100", r"v_wmma_f32_16x16x16_(f16|bf16)"),
@@ -38,7 +38,8 @@ INTEL = [("intel8", "dg2"), ("intel16", "pvc")]
 
 # The built-in functions that a driver links in, for clang alone.
 NVIDIA_FUNCTIONS = """
-#define SREG(name, d) ((size_t)((d) == 0 ? __nvvm_read_ptx_sreg_##name##_x() : (d) == 1 ? __nvvm_read_ptx_sreg_##name##_y() : \
+#define SREG(name, d) \
+  ((size_t)((d) == 0 ? __nvvm_read_ptx_sreg_##name##_x() : (d) == 1 ? __nvvm_read_ptx_sreg_##name##_y() : \
                                 __nvvm_read_ptx_sreg_##name##_z()))
 #define get_group_id(d) SREG(ctaid, d)
 #define get_local_id(d) SREG(tid, d)
@@ -46,7 +47,8 @@ NVIDIA_FUNCTIONS = """
 #define barrier(flags) __syncthreads()
 """
 AMD_FUNCTIONS = """
-#define PLACE(name, d) ((size_t)((d) == 0 ? __builtin_amdgcn_##name##_x() : (d) == 1 ? __builtin_amdgcn_##name##_y() : \
+#define PLACE(name, d) \
+  ((size_t)((d) == 0 ? __builtin_amdgcn_##name##_x() : (d) == 1 ? __builtin_amdgcn_##name##_y() : \
                                  __builtin_amdgcn_##name##_z()))
 #define get_group_id(d) PLACE(workgroup_id, d)
 #define get_local_id(d) PLACE(workitem_id, d)
