@@ -122,7 +122,8 @@ void KERNEL(const __global ${AT} *restrict given, const __global ${BT} *restrict
             { const int s = 0;
 % endif
                 __local ${TW} *to = sums + (c * ${R * S} + r * ${S} + s) * ${NK};
-                ${TW} ${", ".join(f"{acc(p, k)} = {at(p, k)}" for p in places for k in range(NK))};
+                // from zero, and added to the sums once per item: sums of sums lose less than one over all pixels
+                ${TW} ${", ".join(f"{acc(p, k)} = 0" for p in places for k in range(NK))};
                 for (int n = 0; n < some; n++)
                     for (int y = 0; y < rows; y++) {
                         const __local ${TW} *w = turned + (n * pixels + y * out_columns) * ${NK};
@@ -147,7 +148,7 @@ void KERNEL(const __global ${AT} *restrict given, const __global ${BT} *restrict
                     }
 % for place in places:
 % for k in range(NK):
-                ${at(place, k)} = ${acc(place, k)};
+                ${at(place, k)} += ${acc(place, k)};
 % endfor
 % endfor
             }

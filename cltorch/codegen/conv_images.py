@@ -452,6 +452,8 @@ def choose(p: Problem, target: Target, overlap: bool = True) -> ConvConfig:
     On CPUs vectors run along whichever of output channels and pixels of a row fills more lanes, at equal
     filling along channels; groups of few channels take whole planes.
     """
+    if p.given.dtype.register not in ("float", "double"):
+        return ConvConfig("plain")  # integers: nobody's hot loop
     if target.kind != "cpu" or target.vector_width <= 1:
         return ConvConfig("gemm" if target.max_work_group >= 256 else "plain")
     width = target.vector_width if p.given.dtype.register == "float" else max(2, target.vector_width // 2)

@@ -47,6 +47,8 @@ def _weight_direct(p: WeightProblem) -> bool:
 @lru_cache(maxsize=4096)
 def choose_weight(p: WeightProblem, target: Target) -> WeightConfig:
     """The form and its parameters for the gradient of a weight: on CPUs, what should take the fewest cycles."""
+    if p.grad.dtype.register not in ("float", "double"):
+        return WeightConfig("plain")
     if target.kind != "cpu" or target.vector_width <= 1:
         if target.max_work_group < 256:
             return WeightConfig("plain")

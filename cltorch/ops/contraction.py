@@ -181,7 +181,7 @@ def _convolution(name: str, infer: Any, lower: Any, grad: Any, reference: Any, n
             name,
             CONTRACTION,
             2,
-            categories="f",
+            categories="if",
             infer=infer,
             lower=lower,
             grad=grad,

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import runner
 
-from cltorch.codegen import conv
+from cltorch.codegen import conv, conv_images
 from cltorch.codegen.conv import ConvConfig, WeightConfig, lower_conv, lower_conv_input, lower_conv_weight
 from cltorch.codegen.conv_shapes import long_row, merged_rows
 from cltorch.codegen.program import Epilogue, Instr
 from cltorch.config import settings
-from cltorch.dtypes import DType, bfloat16, float16, float32, float64
+from cltorch.dtypes import DType, bfloat16, float16, float32, float64, int8, int16, int32, int64, uint8
 from cltorch.shapes import Layout, layout
 
 DEVICES = runner.devices()
@@ -83,9 +83,9 @@ def reference(x, w, dy, stride, padding, dilation, groups):
                     slice(j * ex, j * ex + (wo - 1) * sx + 1, sx),
                 )
                 seen = padded[:, cs, rows, columns]
-                y[:, ks] += np.einsum("ncyx,kc->nkyx", seen, w[ks, :, i, j])
-                dw[ks, :, i, j] = np.einsum("nkyx,ncyx->kc", dy[:, ks], seen)
-                dpadded[:, cs, rows, columns] += np.einsum("nkyx,kc->ncyx", dy[:, ks], w[ks, :, i, j])
+                y[:, ks] += np.einsum("ncyx,kc->nkyx", seen, w[ks, :, i, j], optimize=True)
+                dw[ks, :, i, j] = np.einsum("nkyx,ncyx->kc", dy[:, ks], seen, optimize=True)
+                dpadded[:, cs, rows, columns] += np.einsum("nkyx,kc->ncyx", dy[:, ks], w[ks, :, i, j], optimize=True)
     return y, dpadded[:, :, py : py + h, px : px + width], dw, dy
 
 
@@ -245,6 +245,70 @@ def test_dtypes(device, kind, dtype):
         p = Problem((2, *problem[0][1:]), *problem[1:], dtype=dtype)
         for direction in DIRECTIONS:
             p.check(direction, p.lower(direction, runner.target(device, kind)), device)
+
+
+@pytest.mark.parametrize("dtype", [int64, int32, int16, int8, uint8], ids=repr)
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_integers(kind, dtype):
+    """Sums wrap at the dtype's size, as PyTorch's do; taken over int64, whose low bits are those of any smaller one."""
+    rng = np.random.default_rng(2)
+    info = np.iinfo(dtype.numpy)
+    most = min(info.max, 1 << 28)
+    shape, k, taps, *attrs = COMMON[3]
+    x, w = (rng.integers(max(info.min, -most), most, size) for size in (shape, (k, shape[1], *taps)))
+
+    def exact(size):
+        return rng.integers(max(info.min, -most), most, size)
+
+    stride, padding = attrs[:2]
+    ho, wo = ((shape[2 + d] + 2 * padding[d] - taps[d]) // stride[d] + 1 for d in (0, 1))
+    dy = exact((shape[0], k, ho, wo))
+    padded = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
+    y, dw, around = np.zeros(dy.shape, np.int64), np.zeros(w.shape, np.int64), np.zeros(padded.shape, np.int64)
+    for i in range(taps[0]):
+        for j in range(taps[1]):
+            rows, columns = (slice(t, t + (m - 1) * step + 1, step) for t, m, step in zip((i, j), (ho, wo), stride))
+            place = np.s_[:, :, rows, columns]
+            y += np.einsum("ncyx,kc->nkyx", padded[place], w[:, :, i, j])
+            dw[:, :, i, j] = np.einsum("nkyx,ncyx->kc", dy, padded[place])
+            around[place] += np.einsum("nkyx,kc->ncyx", dy, w[:, :, i, j])
+    dx = around[:, :, padding[0] : padding[0] + shape[2], padding[1] : padding[1] + shape[3]]
+    lx, lw, ly = (layout(dtype, a.shape) for a in (x, w, dy))
+    target = runner.target(SWEEP, kind)
+    for lowered, given, expected, out in (
+        (lower_conv((lx, lw), (ly,), (*attrs, None), target), (x, w), y, ly),
+        (lower_conv_input((ly, lw), (lx,), (*attrs, shape[2:]), target), (dy, w), dx, lx),
+        (lower_conv_weight((ly, lx), (lw,), (*attrs, taps), target), (dy, x), dw, lw),
+    ):
+        (got,) = runner.run(lowered, [a.astype(dtype.numpy) for a in given], [out], device=SWEEP)
+        assert (got == expected.astype(dtype.numpy).ravel()).all()
+
+
+# shapes of benchmarks/convolutions.py
+BENCHMARKED = [
+    ((16, 64, 32, 32), 64, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    ((16, 256, 8, 8), 256, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    ((16, 512, 4, 4), 512, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    ((16, 128, 16, 16), 256, (3, 3), (2, 2), (1, 1), (1, 1), 1),
+    ((16, 128, 16, 16), 256, (1, 1), (2, 2), (0, 0), (1, 1), 1),
+    ((1, 3, 224, 224), 64, (7, 7), (2, 2), (3, 3), (1, 1), 1),
+    ((16, 144, 32, 32), 144, (3, 3), (1, 1), (1, 1), (1, 1), 144),
+]
+
+
+@pytest.mark.parametrize("problem", BENCHMARKED, ids=str)
+def test_errors_of_the_direct_forms(device, problem):
+    """At most 4e-6 of the largest output, from float64, at the sizes that the benchmarks time."""
+    p, target = Problem(*problem), runner.target(device)
+    x, w, y = p.layouts
+    for direction, lowered in (
+        ("forward", conv_images.lower_conv((x, w), (y,), (*p.attrs, None), target)),
+        ("input", conv_images.lower_conv_input((y, w), (x,), (*p.attrs, p.x.shape[2:]), target)),
+        ("weight", p.lower("weight", target)),
+    ):
+        inputs, expected, out = p.operands(direction)
+        (got,) = runner.run(lowered, [encode(a, p.dtype) for a in inputs], [out], device=device)
+        assert np.abs(got.reshape(out.shape) - expected).max() <= 4e-6 * np.abs(expected).max(), direction
 
 
 def finished(out: Layout, inputs: tuple[Layout, ...], alias: int = -1) -> Epilogue:
