@@ -159,7 +159,7 @@ def test_odd_functions_keep_the_sign_of_zero(device, name):
 @pytest.mark.parametrize("device", DEVICES, ids=str)
 @pytest.mark.parametrize(("name", "reference"), [("m_lgamma", special.gammaln), ("s_digamma", special.digamma)])
 def test_gamma_functions_keep_their_digits_next_to_their_zeros(device, name, reference):
-    """Where terms of size 1 cancel but for 1e-8: sign changes of the reference, and the floats on both sides of them."""
+    """Where terms of size 1 cancel but for 1e-8: the floats on both sides of the reference's sign changes."""
     if not runner.target(device).fp64:
         pytest.skip("no double: the driver's own functions")
     x = np.linspace(-9.999, 3, 200_000)
