@@ -61,8 +61,10 @@ class Function:
     includes: tuple[str, ...] = ("math",)
 
 
-def _unary(name: str, reference: Callable[..., np.ndarray], low: float, high: float, builtin: str = "") -> Function:
-    return Function(f"m_{name}({{0}})", f"{builtin or name}({{0}})", reference, low, high)
+def _unary(
+    name: str, reference: Callable[..., np.ndarray], low: float, high: float, *includes: str, builtin: str = ""
+) -> Function:
+    return Function(f"m_{name}({{0}})", f"{builtin or name}({{0}})", reference, low, high, 1, ("math", *includes))
 
 
 def _softplus(x: np.ndarray) -> np.ndarray:
@@ -80,18 +82,19 @@ FUNCTIONS: dict[str, Function] = {
     "sin": _unary("sin", np.sin, -100, 100),
     "cos": _unary("cos", np.cos, -100, 100),
     "tan": _unary("tan", np.tan, -100, 100),
-    "asin": _unary("asin", np.arcsin, -1, 1),
-    "acos": _unary("acos", np.arccos, -1, 1),
-    "atan": _unary("atan", np.arctan, -10, 10),
-    "atan2": Function("m_atan2({0}, {1})", "atan2({0}, {1})", np.arctan2, -4, 4, 2),
+    "asin": _unary("asin", np.arcsin, -1, 1, "inverse"),
+    "acos": _unary("acos", np.arccos, -1, 1, "inverse"),
+    "atan": _unary("atan", np.arctan, -10, 10, "inverse"),
+    "atan2": Function("m_atan2({0}, {1})", "atan2({0}, {1})", np.arctan2, -4, 4, 2, ("math", "inverse")),
+    "hypot": Function("m_hypot({0}, {1})", "hypot({0}, {1})", np.hypot, -4, 4, 2, ("math", "inverse")),
     "sinh": _unary("sinh", np.sinh, -89, 89),
     "cosh": _unary("cosh", np.cosh, -89, 89),
     "tanh": _unary("tanh", np.tanh, -10, 10),
-    "asinh": _unary("asinh", np.arcsinh, -100, 100),
-    "acosh": _unary("acosh", np.arccosh, 1, 100),
-    "atanh": _unary("atanh", np.arctanh, -1, 1),
+    "asinh": _unary("asinh", np.arcsinh, -100, 100, "inverse"),
+    "acosh": _unary("acosh", np.arccosh, 1, 100, "inverse"),
+    "atanh": _unary("atanh", np.arctanh, -1, 1, "inverse"),
     "erf": _unary("erf", special.erf, -4, 4),
-    "erfc": _unary("erfc", special.erfc, -4, 10.5),
+    "erfc": _unary("erfc", special.erfc, -4, 10.5, "gamma"),
     "erfinv": Function("m_erfinv({0})", "", lambda x: np.copysign(special.erfinv(x), x), -1, 1),
     "sigmoid": Function("m_sigmoid({0})", "$1$ / ($1$ + exp(-{0}))", special.expit, -80, 20),
     "softplus": Function(
@@ -100,8 +103,8 @@ FUNCTIONS: dict[str, Function] = {
     "pow": Function("m_pow({0}, {1})", "pow({0}, {1})", np.power, 0, 20, 2),
     "sqrt": _unary("sqrt", np.sqrt, 0, 4),
     "rsqrt": _unary("rsqrt", lambda x: 1 / np.sqrt(x), 0, 4),
-    "lgamma": _unary("lgamma", lambda x: np.where(np.isinf(x), np.inf, special.gammaln(x)), -20, 40),
-    "digamma": Function("s_digamma({0})", "", special.digamma, 0, 40, 1, ("special",)),
+    "lgamma": _unary("lgamma", lambda x: np.where(np.isinf(x), np.inf, special.gammaln(x)), -20, 40, "gamma"),
+    "digamma": Function("s_digamma({0})", "", special.digamma, -20, 40, 1, ("math", "special", "gamma")),
 }
 
 

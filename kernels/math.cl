@@ -3,8 +3,8 @@
 // float: own code, straight-line and free of built-in calls (PoCL does not inline its built-ins, and they cost 2-10 times as
 // much): argument reduction after Cody and Waite, minimax polynomials and rational functions fitted by iterated weighted least
 // squares (see "Fits" below). Infinities, NaN, denormals and signed zeros come out as IEEE 754 wants them.
-// double, and the rarer functions in float: the driver's built-ins. With CLTORCH_PRECISE float is computed in double
-// where the device has it, else by the driver's functions. benchmarks/accuracy.py measures all over the whole of float32.
+// double: the driver's built-ins. With CLTORCH_PRECISE float is computed in double where the device has it, else by the
+// driver's functions. benchmarks/accuracy.py measures all over the whole of float32. Rarer: inverse.cl, gamma.cl, special.cl.
 //
 // Fits (relative error of the exact approximation; rounding adds 1e-7 .. 3e-7):
 //   exp, expm1   1 + r + r^2 P4(r), |r| <= ln2 / 2             4e-9, 2e-8
@@ -31,15 +31,7 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
 
 // What is the driver's in every type.
 #define MATH_RARE(T)                                                                                                   \
-  MATH_BUILTIN1(T, m_asin, asin)                                                                                       \
-  MATH_BUILTIN1(T, m_acos, acos)                                                                                       \
-  MATH_BUILTIN1(T, m_atan, atan)                                                                                       \
-  MATH_BUILTIN1(T, m_asinh, asinh)                                                                                     \
-  MATH_BUILTIN1(T, m_acosh, acosh)                                                                                     \
-  MATH_BUILTIN1(T, m_atanh, atanh)                                                                                     \
-  MATH_BUILTIN1(T, m_erfc, erfc)                                                                                       \
   MATH_BUILTIN1(T, m_sqrt, sqrt)                                                                                       \
-  MATH_BUILTIN2(T, m_atan2, atan2)                                                                                     \
   INLINE T m_rsqrt(T x) { return (T)(1) / sqrt(x); }
 
 #define MATH_EXTREMA(T)                                                                                                \
@@ -298,14 +290,18 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
     y = MATH_SELECT(F, x > 3.93f, 1.0f, y);                                                                            \
     return MATH_SELECT(F, x < -3.93f, -1.0f, y);                                                                       \
   }                                                                                                                    \
-  INLINE F m_erf(F x) {                                                                                                \
-    F a = AS_F(AS_I(x) & 0x7fffffff);                                                                                  \
+  /* for |x| < 0.92 */                                                                                                 \
+  INLINE F math_erf_near(F x) {                                                                                        \
     F z = x * x;                                                                                                       \
     F p = z * -5.95383374e-04f + 4.98596267e-03f;                                                                      \
     p = p * z - 2.67617391e-02f;                                                                                       \
     p = p * z + 1.12816833e-01f;                                                                                       \
     p = p * z - 3.76124812e-01f;                                                                                       \
     p = p * z + 1.28379148e-01f;                                                                                       \
+    return p * x + x;                                                                                                  \
+  }                                                                                                                    \
+  INLINE F m_erf(F x) {                                                                                                \
+    F a = AS_F(AS_I(x) & 0x7fffffff);                                                                                  \
     F c = MATH_SELECT(F, a > 3.95f, 3.95f, a);                                                                         \
     F q = c * 1.98220221e-04f - 3.06549542e-03f;                                                                       \
     q = q * c + 2.23152318e-02f;                                                                                       \
@@ -313,7 +309,7 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
     q = q * c - 6.36976046e-01f;                                                                                       \
     q = q * c - 1.12779726e+00f;                                                                                       \
     q = q * c - 1.66443077e-04f;                                                                                       \
-    return MATH_SELECT(F, a < 0.92f, p * x + x, math_signed(1.0f - m_exp_down(q), x));                                 \
+    return MATH_SELECT(F, a < 0.92f, math_erf_near(x), math_signed(1.0f - m_exp_down(q), x));                          \
   }                                                                                                                    \
   /* 0.25 / h would be a denormal, which costs a hundred cycles, where it does not matter */                           \
   INLINE F math_bounded(F h) { return MATH_SELECT(F, h > 1e10f, 1e10f, h); }                                           \
@@ -397,13 +393,6 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
 // functions are off by up to 4 units, PoCL's sin and cos by thousands.
 #define MATH_PRECISE1(F, NAME, CALL, WIDE, NARROW) INLINE F NAME(F x) { return NARROW(CALL(WIDE(x))); }
 #define MATH_PRECISE(F, WIDE, NARROW)                                                                                  \
-  MATH_PRECISE1(F, m_asin, asin, WIDE, NARROW)                                                                         \
-  MATH_PRECISE1(F, m_acos, acos, WIDE, NARROW)                                                                         \
-  MATH_PRECISE1(F, m_atan, atan, WIDE, NARROW)                                                                         \
-  MATH_PRECISE1(F, m_asinh, asinh, WIDE, NARROW)                                                                       \
-  MATH_PRECISE1(F, m_acosh, acosh, WIDE, NARROW)                                                                       \
-  MATH_PRECISE1(F, m_atanh, atanh, WIDE, NARROW)                                                                       \
-  MATH_PRECISE1(F, m_erfc, erfc, WIDE, NARROW)                                                                         \
   MATH_PRECISE1(F, m_sqrt, sqrt, WIDE, NARROW)                                                                         \
   MATH_PRECISE1(F, m_sinh, sinh, WIDE, NARROW)                                                                         \
   MATH_PRECISE1(F, m_cosh, cosh, WIDE, NARROW)                                                                         \
@@ -421,7 +410,6 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
   MATH_PRECISE1(F, m_tanh, tanh, WIDE, NARROW)                                                                         \
   MATH_PRECISE1(F, m_erf_quick, erf, WIDE, NARROW)                                                                     \
   MATH_PRECISE1(F, m_erf, erf, WIDE, NARROW)                                                                           \
-  INLINE F m_atan2(F x, F y) { return NARROW(atan2(WIDE(x), WIDE(y))); }                                               \
   INLINE F m_pow(F x, F y) { return NARROW(math_pow(WIDE(x), WIDE(y))); }                                              \
   INLINE F m_rsqrt(F x) { return NARROW(1.0 / sqrt(WIDE(x))); }                                                        \
   INLINE F m_sigmoid(F x) { return NARROW(1.0 / (1.0 + exp(-WIDE(x)))); }
@@ -449,18 +437,6 @@ INLINE int math_any(int16 m) { return math_any(m.lo | m.hi); }
 #define MATH_NARROW8(v) CONVERT(float8, v)
 #define MATH_WIDE16(v) CONVERT(double16, v)
 #define MATH_NARROW16(v) CONVERT(float16, v)
-
-// log |gamma(x)|: the drivers' float functions lose digits near its zeros and overflow early.
-#ifdef HAVE_DOUBLE
-#define MATH_LGAMMA(F, WIDE, NARROW) INLINE F m_lgamma(F x) { return NARROW(lgamma(WIDE(x))); }
-#else
-#define MATH_LGAMMA(F, WIDE, NARROW) MATH_BUILTIN1(F, m_lgamma, lgamma)
-#endif
-MATH_LGAMMA(float, MATH_WIDE, MATH_NARROW)
-MATH_LGAMMA(float2, MATH_WIDE2, MATH_NARROW2)
-MATH_LGAMMA(float4, MATH_WIDE4, MATH_NARROW4)
-MATH_LGAMMA(float8, MATH_WIDE8, MATH_NARROW8)
-MATH_LGAMMA(float16, MATH_WIDE16, MATH_NARROW16)
 
 #define MATH_SCALAR_TO_FLOAT(v) ((float)(v))
 #define MATH_SCALAR_TO_INT(v) ((int)(v))
@@ -515,11 +491,6 @@ MATH_ERFINV(float4)
 MATH_ERFINV(float8)
 MATH_ERFINV(float16)
 #ifdef HAVE_DOUBLE
-MATH_BUILTIN1(double, m_lgamma, lgamma)
-MATH_BUILTIN1(double2, m_lgamma, lgamma)
-MATH_BUILTIN1(double4, m_lgamma, lgamma)
-MATH_BUILTIN1(double8, m_lgamma, lgamma)
-MATH_BUILTIN1(double16, m_lgamma, lgamma)
 MATH_EXTREMA(double)
 MATH_EXTREMA(double2)
 MATH_EXTREMA(double4)

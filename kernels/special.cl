@@ -1,4 +1,5 @@
-// Digamma, polygamma and Hurwitz' zeta function, for float and double registers of any width.
+// Digamma, polygamma and Hurwitz' zeta function, for float and double registers of any width; digamma of float is in
+// gamma.cl where there is double.
 //
 // s_digamma(x)          recurrence up to x >= 10, then the asymptotic series (Abramowitz and Stegun 6.3.18); reflection below 0
 // s_zeta(s, x)          sum over k of (x + k)^-s by Euler and Maclaurin (Abramowitz and Stegun 23.2.7)
@@ -74,23 +75,25 @@
   }
 
 #define SPECIAL_WIDER(V)                                                                                               \
-  INLINE V s_digamma(V x) { return (V)(s_digamma(x.lo), s_digamma(x.hi)); }                                            \
   INLINE V s_zeta(V s, V x) { return (V)(s_zeta(s.lo, x.lo), s_zeta(s.hi, x.hi)); }                                    \
   INLINE V s_polygamma(V n, V x) { return (V)(s_polygamma(n.lo, x.lo), s_polygamma(n.hi, x.hi)); }
+
+#define SPECIAL_WIDER_DIGAMMA(V)                                                                                       \
+  SPECIAL_WIDER(V)                                                                                                     \
+  INLINE V s_digamma(V x) { return (V)(s_digamma(x.lo), s_digamma(x.hi)); }
 
 #define PI_OF(T) acos((T)-1)
 
 #define SPECIAL(T)                                                                                                     \
   SPECIAL_SCALAR(T)                                                                                                    \
-  SPECIAL_WIDER(T##2)                                                                                                  \
-  SPECIAL_WIDER(T##4)                                                                                                  \
-  SPECIAL_WIDER(T##8)                                                                                                  \
-  SPECIAL_WIDER(T##16)
+  SPECIAL_WIDER_DIGAMMA(T##2)                                                                                          \
+  SPECIAL_WIDER_DIGAMMA(T##4)                                                                                          \
+  SPECIAL_WIDER_DIGAMMA(T##8)                                                                                          \
+  SPECIAL_WIDER_DIGAMMA(T##16)
 
 #ifdef HAVE_DOUBLE
-// float in double: near the zeros of digamma, where terms of size 1 cancel, float has no right digit left
+// float in double: float has no right digit left where terms cancel
 SPECIAL(double)
-static float __attribute__((overloadable)) s_digamma(float x) { return (float)s_digamma((double)x); }
 static float __attribute__((overloadable)) s_zeta(float s, float x) { return (float)s_zeta((double)s, (double)x); }
 static float __attribute__((overloadable)) s_polygamma(float n, float x) {
   return (float)s_polygamma((double)n, (double)x);

@@ -28,7 +28,19 @@ void KERNEL(${parameters}) {
       for (; j < end; j++) out[o + j * out_inner] = (${T})poison;
       continue;
     }
-% if lanes > 1:
+% if fetch:
+    // while this row is copied, the next one's lines are asked for
+    ${I} ahead = s;
+    if (row + 1 < row_end) {
+      long at = i0[p0 + i0_s0];
+      at += at < 0 ? n0 : 0;
+      if ((ulong)at < (ulong)n0) ahead = in_offset + (row + 1) * in_s0 + (${I})at * m0;
+    }
+    for (; j + ${lanes} <= end; j += ${lanes}) {
+      PREFETCH(in + ahead + j);
+      vec_store${lanes}(vec_load${lanes}(in + s + j), out + o + j);
+    }
+% elif lanes > 1:
     for (; j + ${lanes} <= end; j += ${lanes}) vec_store${lanes}(vec_load${lanes}(in + s + j), out + o + j);
 % endif
     for (; j < end; j++) out[o + j * out_inner] = in[s + j * in_inner];

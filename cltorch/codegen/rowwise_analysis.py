@@ -244,6 +244,13 @@ def shape_of_code(analysis: Analysis, walk: Walk, target: Target) -> tuple[int, 
         if v >= analysis.first and isinstance(analysis.program.instrs[v - analysis.first], Reduce)
     )
     copies = 4 if cost <= 2 and reduces <= 2 else 2 if cost <= 12 else 1
+    if width <= 8 and analysis.passes == 1 and not analysis.full_stores:
+        # Down the rows, every row is a few lines of memory far from the next: 128 bytes of each came at 25 GB/s, 256
+        # at 40. Sums of up to 8 vectors, or two of 4, stay in 16 registers. Not where rows would be split for it.
+        wide = 8 if cost <= 2 and reduces == 1 else 4 if cost <= 12 and reduces <= 2 else copies
+        enough = 4 * target.compute_units
+        if lane_units(walk, width, wide) >= enough or lane_units(walk, width, copies) < enough:
+            copies = wide
     while copies > 1 and (lanes < copies * width or (walk.operands and aliased(analysis))):
         copies //= 2
     return width, copies

@@ -17,6 +17,7 @@ from .rowwise_analysis import ARG, POSITION, Analysis, Walk, is_full
 from .rowwise_reduction import Reduction, accumulator_dtype, key_dtype_of
 
 _ROWS_AHEAD = 8  # rows fetched ahead of a loop down the rows
+_LINE = 64  # bytes of a line of a cache
 
 
 @dataclass
@@ -175,7 +176,7 @@ class UnitCode:
             body = self._elements(
                 level, u, self.width, at, group, u if self.horizontal else 0, reduces, stores, staged, used
             )
-            out.bodies.append(body + self._prefetches(level, at, used))
+            out.bodies.append(body + self._prefetches(level, at, used, u))
         if scalar_tail:
             out.tail = self._elements(level, 0, 1, "k", tails, 0, reduces, stores, staged, used, prefix="t")
         elif self.horizontal and self.width > 1:
@@ -225,7 +226,7 @@ class UnitCode:
         cost = sum(instrs[v - first].cost for v in needed if v >= first and self.analysis.full[v] and v not in ready)
         return min(self.copies, 4 if cost <= 4 and len(reduces) <= 2 else 2 if cost <= 24 else 1)
 
-    def _prefetches(self, level: int, at: str, used: set[int]) -> list[str]:
+    def _prefetches(self, level: int, at: str, used: set[int], copy: int) -> list[str]:
         """Fetches from memory. One pass: what comes next. More: while the second one computes, the next row; in the
         pass before the last, lines to be stored.
         """
@@ -236,6 +237,8 @@ class UnitCode:
         for k, o in enumerate(self.walk.operands):
             if o.role == INDEX or not is_full(self.analysis, o) or self.kinds[o] != "unit":
                 continue
+            if copy * self.width * o.dtype.itemsize % _LINE:
+                continue  # asked for with the vector before
             if not self.horizontal:
                 if o.role == INPUT and level == 1 and k in used:
                     ahead = f"{_ROWS_AHEAD} * {o.name}_m{len(self.walk.reduced) - 1}"

@@ -26,6 +26,7 @@ from ..dtypes import DType
 from ..ops.table import CONTRACTION, POINTWISE, REDUCTION
 from ..shapes import Layout, layout
 from ..target import Target
+from .recompute import Producers
 from .trace import Spec
 
 WINDOW = 12  # how many groups back an independent entry looks for company
@@ -200,7 +201,8 @@ class Fuser:
         self.pointers = min(MAX_POINTERS, target.max_parameter_bytes // 40)
         self.rows_wanted = 2 * target.compute_units
 
-    def run(self, entries: list[Entry]) -> list[Group]:
+    def run(self, entries: list[Entry], kept: set[int]) -> list[Group]:
+        self.producers = Producers(entries, kept, canonical)
         for entry in entries:
             kind = entry.spec.op.kind
             earliest = self._earliest(entry)
@@ -209,10 +211,8 @@ class Fuser:
                 at = self._join(entry, earliest)
             if at is None:
                 at = self._start(entry)
-            for slot, i in zip(entry.ins, entry.spec.tensors):
-                known = self.accesses.setdefault(slot, {})
-                key = (entry.spec.ins[i], False)
-                known[key] = max(at, known.get(key, at))
+            self._note_reads(entry, at)
+            self.producers.note(entry)
             for slot, view in zip(entry.outs, entry.spec.outs):
                 known = self.accesses.setdefault(slot, {})
                 known.pop(
@@ -220,6 +220,12 @@ class Fuser:
                 )  # whoever conflicts with that read conflicts with this write, which is no earlier
                 known[view, True] = at
         return self.groups
+
+    def _note_reads(self, entry: Entry, at: int) -> None:
+        for slot, i in zip(entry.ins, entry.spec.tensors):
+            known = self.accesses.setdefault(slot, {})
+            key = (entry.spec.ins[i], False)
+            known[key] = max(at, known.get(key, at))
 
     def _earliest(self, entry: Entry) -> int:
         """The first group that `entry` may stand in, as far as memory is concerned."""
@@ -252,6 +258,9 @@ class Fuser:
         if spec.op.kind == POINTWISE:
             group = Group("point", spec.outs[0].shape)
         elif spec.op.kind == REDUCTION:
+            again = self._start_again(entry)
+            if again is not None:
+                return again
             group = Group("row", spec.ins[0].shape, spec.attrs[0])
         elif spec.op.kind == CONTRACTION:
             out = spec.outs[0]
@@ -273,6 +282,22 @@ class Fuser:
         if not self._enter(group, entry):
             raise AssertionError(f"fuse: {spec} does not fit a group of its own")
         self.groups.append(group)
+        return len(self.groups) - 1
+
+    def _start_again(self, entry: Entry) -> int | None:
+        """A group of a reduction and of what computes its input, once more (see recompute.py); None where that does
+        not pay.
+        """
+        again = self.producers.cheap(entry)
+        if not again:
+            return None
+        group = Group("point", again[0].spec.outs[0].shape)
+        if not all(self._enter(group, other) for other in [*again, entry]):
+            return None
+        self.groups.append(group)
+        for other in again:
+            group.writes.pop(other.outs[0], None)  # stored, if at all, by whoever had it first
+            self._note_reads(other, len(self.groups) - 1)
         return len(self.groups) - 1
 
     # ---- one entry into one group: look first, then change
@@ -484,7 +509,7 @@ class Fused:
 def fuse(signature: Sequence, kept: set[int], target: Target) -> list[Fused]:
     """Groups, in the order to run them. `kept`: slots whose contents are looked at after the trace has run."""
     entries = alive(entries_of(signature), kept)
-    groups = Fuser(target).run(entries)
+    groups = Fuser(target).run(entries, kept)
     finished: list[Fused] = []
     needed = _needed_writes(groups, kept)
     for at, group in enumerate(groups):

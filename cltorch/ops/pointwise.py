@@ -18,6 +18,7 @@ from ..dtypes import BOOL, FLOAT, DType
 from .table import POINTWISE, Op, register
 
 MATH, SPECIAL, ARITHMETIC = ("math",), ("math", "special"), ("arithmetic",)
+INVERSE, GAMMA = ("math", "inverse"), ("math", "gamma")
 LN2, LN10 = math.log(2.0), math.log(10.0)
 
 
@@ -385,12 +386,13 @@ SQUARE = _unary(
 )
 HYPOT = _binary(
     "hypot",
-    "hypot({0}, {1})",
+    "m_hypot({0}, {1})",
     lambda ctx, g: (
         g * (ctx.inputs[0] / ctx.out) if ctx.needs[0] else None,
         g * (ctx.inputs[1] / ctx.out) if ctx.needs[1] else None,
     ),
     saves=(0, 1, "out"),
+    includes=INVERSE,
     categories="f",
     reference=np.hypot,
     domain=(0.1, 3),
@@ -517,6 +519,7 @@ ASIN = _float(
     np.arcsin,
     "Inverse sine.",
     domain=(-0.9, 0.9),
+    includes=INVERSE,
 )
 ACOS = _float(
     "acos",
@@ -525,9 +528,15 @@ ACOS = _float(
     np.arccos,
     "Inverse cosine.",
     domain=(-0.9, 0.9),
+    includes=INVERSE,
 )
 ATAN = _float(
-    "atan", "m_atan({0})", lambda ctx, g: (g / (ctx.inputs[0] * ctx.inputs[0] + 1),), np.arctan, "Inverse tangent."
+    "atan",
+    "m_atan({0})",
+    lambda ctx, g: (g / (ctx.inputs[0] * ctx.inputs[0] + 1),),
+    np.arctan,
+    "Inverse tangent.",
+    includes=INVERSE,
 )
 
 
@@ -541,7 +550,7 @@ ATAN2 = _binary(
     "atan2",
     "m_atan2({0}, {1})",
     _atan2_grad,
-    includes=MATH,
+    includes=INVERSE,
     promote="float",
     reference=np.arctan2,
     domain=(0.2, 3),
@@ -556,6 +565,7 @@ ASINH = _float(
     lambda ctx, g: (g * (ctx.inputs[0] * ctx.inputs[0] + 1).rsqrt(),),
     np.arcsinh,
     "Inverse hyperbolic sine.",
+    includes=INVERSE,
 )
 ACOSH = _float(
     "acosh",
@@ -564,6 +574,7 @@ ACOSH = _float(
     np.arccosh,
     "Inverse hyperbolic cosine.",
     domain=(1.2, 4),
+    includes=INVERSE,
 )
 ATANH = _float(
     "atanh",
@@ -572,6 +583,7 @@ ATANH = _float(
     np.arctanh,
     "Inverse hyperbolic tangent.",
     domain=(-0.9, 0.9),
+    includes=INVERSE,
 )
 
 # ---- special functions
@@ -591,6 +603,7 @@ ERFC = _float(
     lambda ctx, g: (g * ((-ctx.inputs[0].square()).exp() * -_ERF_SLOPE),),
     scipy_special("erfc"),
     "1 - erf(input).",
+    includes=GAMMA,
 )
 ERFINV = _float(
     "erfinv",
@@ -607,6 +620,7 @@ LGAMMA = _float(
     lambda ctx, g: (g * ctx.inputs[0].digamma(),),
     scipy_special("gammaln"),
     "log |Gamma(input)|.",
+    includes=GAMMA,
     domain=(0.2, 4),
     cost=40,
 )
@@ -616,7 +630,7 @@ DIGAMMA = _float(
     lambda ctx, g: (g * ctx.inputs[0]._polygamma(1),),
     scipy_special("digamma"),
     "Derivative of lgamma.",
-    includes=SPECIAL,
+    includes=(*SPECIAL, "gamma"),
     domain=(0.2, 4),
     cost=60,
 )

@@ -471,7 +471,7 @@ def test_one_text_serves_all_sizes_of_a_form():
     def name(rows: int, n: int) -> str:
         return lower_rowwise(softmax_program((rows, n), (1,)), target).launches[0].source.name
 
-    assert name(10, 1024) == name(700, 2048) == name(3, 3000)
+    assert name(10, 1024) == name(700, 2048) == name(3, 2000)
     assert name(10, 1024) != name(10, 100_000)  # too long to keep exponentials in local memory
 
 

@@ -324,3 +324,48 @@ def test_arena_places_never_collide(blocks, alignment):
 )
 def test_overlap(a, b, expected):
     assert overlap(a, b) is expected and overlap(b, a) is expected
+
+
+def weight_gradient(extra=()):
+    """p = g * n is summed along rows and down them, as a layer norm's backward pass does; n = x - m, m per row."""
+    x, full, row, down = layout(F, (32, 16)), layout(F, (32, 16), (1, 0)), layout(F, (32, 1)), layout(F, (1, 16))
+    times = Op("times", POINTWISE, 2, "{0} * {1}")
+    return [
+        *(make_spec(SUM, (x,), (row,), ((1,), True)), 0, 2),
+        *(make_spec(SUB, (x, full), (x,)), 0, 2, 3),
+        *(make_spec(times, (x, x), (x,)), 1, 3, 4),
+        *(make_spec(SUM, (x,), (row,), ((1,), True)), 4, 5),
+        *(make_spec(SUB, (x, full), (x,)), 1, 5, 6),
+        *(make_spec(times, (x, x), (x,)), 1, 3, 7),
+        *extra,
+        *(make_spec(SUM, (x,), (down,), ((0,), True)), 7, 8),
+    ]
+
+
+def same_memory(signature, kept, slots):
+    one, two = (Memory([512] * slots, 3) for _ in range(2))
+    for entry in entries_of(signature):
+        run_entry(one, entry, [])
+    groups = fuse(signature, kept, TARGET)
+    for group in groups:
+        run_group(two, group, [])
+    for slot in kept:
+        np.testing.assert_array_equal(one.arrays[slot], two.arrays[slot])
+    return groups
+
+
+def test_what_two_reductions_along_different_dims_share_is_computed_twice_rather_than_stored():
+    along, down = same_memory(weight_gradient(), {0, 1, 6, 8}, 9)
+    assert 7 not in along.outs and 3 not in along.outs
+    assert set(down.ins) == {0, 1, 2} and down.outs == (8,)  # g, x and the row's mean
+
+
+@pytest.mark.parametrize("case", ["kept", "read again", "an input was overwritten"])
+def test_a_value_is_not_computed_again_where_that_does_not_pay_or_cannot_be(case):
+    x = layout(F, (32, 16))
+    extra = {"kept": [], "read again": [make_spec(ADD, (x, x), (x,)), 7, 0, 9]}.get(
+        case, [make_spec(ADD, (x, x), (x,)), 0, 0, 0]
+    )
+    kept = {6, 7, 8} if case == "kept" else {0, 6, 8, 9} if case == "read again" else {0, 6, 8}
+    groups = same_memory(weight_gradient(extra), kept, 10)
+    assert any(7 in group.outs for group in groups)

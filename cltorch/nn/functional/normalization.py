@@ -192,11 +192,11 @@ class _RootMeanSquare(Function):
             scale = ((x * x).mean(ctx.dims, keepdim=True) + ctx.eps).rsqrt()
         normal = x * scale
         on_x = on_weight = None
-        if weight is not None and ctx.needs_input_grad[1]:
-            on_weight = (grad * normal).sum_to_size(weight.shape).to(weight.dtype)
-        if ctx.needs_input_grad[0]:
+        if ctx.needs_input_grad[0]:  # first: what runs along the rows stays together
             inner = grad if weight is None else grad * weight
             on_x = ((inner - normal * (inner * normal).mean(ctx.dims, keepdim=True)) * scale).to(dtype)
+        if weight is not None and ctx.needs_input_grad[1]:
+            on_weight = (grad * normal).sum_to_size(weight.shape).to(weight.dtype)
         return on_x, on_weight, None, None
 
 
