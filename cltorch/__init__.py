@@ -6,7 +6,23 @@ Tensors are created on the best device there is (`torch.get_default_device()`); 
 when a value is needed. Importing touches no driver.
 """
 
-from . import accelerator, autograd, backends, cuda, dtypes, engine, functions, nn, optim, placement, profiler, utils
+from . import (
+    accelerator,
+    autograd,
+    backends,
+    cuda,
+    dtypes,
+    engine,
+    functions,
+    masked,
+    nn,
+    optim,
+    placement,
+    profiler,
+    signal,
+    special,
+    utils,
+)
 from .autograd import (
     enable_grad,
     inference_mode,
