@@ -246,7 +246,11 @@ def temme(a: int = 20, eta: float = 0.34) -> None:
     where a^-k eta^n d[k][n] is below 2^-58.
     """
     terms, depth = 64, 18
-    alpha = [Fraction(0), Fraction(1), Fraction(1, 3)]  # lambda = 1 + sum alpha_n eta^n solves eta^2/2 = lambda - 1 - log
+    alpha = [
+        Fraction(0),
+        Fraction(1),
+        Fraction(1, 3),
+    ]  # lambda = 1 + sum alpha_n eta^n solves eta^2/2 = lambda - 1 - log
     for n in range(3, terms + 2 * depth + 4):
         inner = sum((j + 1) * alpha[j + 1] * alpha[n - j] for j in range(1, n - 1))
         alpha.append((alpha[n - 1] - inner) / (n + 1))

@@ -44,7 +44,9 @@ def _dims(dim: Dims, rank: int) -> tuple[int, ...]:
         if d in found:
             raise RuntimeError(f"dim={d} appears multiple times in the list of dims")
         if not -limit <= d < limit:
-            raise IndexError(f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {d})")
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {d})"
+            )
         found.append(d % limit)
     return tuple(sorted(found))
 
@@ -52,9 +54,7 @@ def _dims(dim: Dims, rank: int) -> tuple[int, ...]:
 def _mask(input: Tensor, mask: Tensor) -> Tensor:
     """`mask` as bools of the input's shape."""
     if mask.dim() > input.dim():
-        raise IndexError(
-            "_input_mask expected broadcastable mask (got mask dimensionality higher than of the input)"
-        )
+        raise IndexError("_input_mask expected broadcastable mask (got mask dimensionality higher than of the input)")
     return cast(mask if mask.shape == input.shape else mask.broadcast_to(input.shape), dtypes.bool_)
 
 

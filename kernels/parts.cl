@@ -28,23 +28,26 @@ NEIGHBOUR(next_bf16, float, int, BF16_BITS, BF16_VALUE, 0x8000)
     int exponent;                                                                                                      \
     return (x == (T)0 || x != x || isinf(x)) ? x : frexp(x, &exponent);                                                \
   }                                                                                                                    \
-  INLINE T number_exponent(T x) {                                                                                      \
+  INLINE int number_exponent(T x) {                                                                                    \
     int exponent = 0;                                                                                                  \
-    if (x == (T)0 || x != x || isinf(x)) return (T)0;                                                                  \
+    if (x == (T)0 || x != x || isinf(x)) return 0;                                                                     \
     frexp(x, &exponent);                                                                                               \
-    return (T)exponent;                                                                                                \
+    return exponent;                                                                                                   \
   }
+#define EXPONENTS(V, W)                                                                                                \
+  INLINE int##W number_exponent(V##W x) { return (int##W)(number_exponent(x.lo), number_exponent(x.hi)); }
+#define ALL_EXPONENTS(T) EXPONENTS(T, 2) EXPONENTS(T, 4) EXPONENTS(T, 8) EXPONENTS(T, 16)
 MANTISSA(float)
 
 ALL_WIDER(WIDER2, next_float32, float)
 ALL_WIDER(WIDER2, next_half, float)
 ALL_WIDER(WIDER2, next_bf16, float)
 ALL_WIDER(WIDER1, mantissa, float)
-ALL_WIDER(WIDER1, number_exponent, float)
+ALL_EXPONENTS(float)
 #ifdef HAVE_DOUBLE
 NEIGHBOUR(next_float64, double, long, as_long, as_double, 0x8000000000000000)
 MANTISSA(double)
 ALL_WIDER(WIDER2, next_float64, double)
 ALL_WIDER(WIDER1, mantissa, double)
-ALL_WIDER(WIDER1, number_exponent, double)
+ALL_EXPONENTS(double)
 #endif

@@ -42,8 +42,19 @@ RECORDS = (
     volume,
 )  # imported, they fill the table
 _ROOMS = (
-    arithmetic, reduction, linear, creation, random, indexing, comparison, shape, activation, printing, environment,
-    windows, writing,
+    arithmetic,
+    reduction,
+    linear,
+    creation,
+    random,
+    indexing,
+    comparison,
+    shape,
+    activation,
+    printing,
+    environment,
+    windows,
+    writing,
 )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import dtypes
 from ..dtypes import DType
-from .pointwise import MATH, SPECIAL, _binary, _log, _unary, keep, scipy_special
+from .pointwise import MATH, SPECIAL, _binary, _log, _unary, keep, scipy_special, zeros
 from .table import Op
 
 NO_GRADIENT = "PyTorch has none"
@@ -92,10 +92,20 @@ I1E = _one(
     domain=(0.2, 9),
 )  # fmt: skip
 K0 = _one(
-    "_k0", "modified", _scipy("k0"), "Modified Bessel function of the second kind, order 0.", domain=(0.2, 9), source=_AS
+    "_k0",
+    "modified",
+    _scipy("k0"),
+    "Modified Bessel function of the second kind, order 0.",
+    domain=(0.2, 9),
+    source=_AS,
 )
 K1 = _one(
-    "_k1", "modified", _scipy("k1"), "Modified Bessel function of the second kind, order 1.", domain=(0.2, 9), source=_AS
+    "_k1",
+    "modified",
+    _scipy("k1"),
+    "Modified Bessel function of the second kind, order 1.",
+    domain=(0.2, 9),
+    source=_AS,
 )
 K0E = _one("_k0e", "modified", _scipy("k0e"), "exp(x) k0(x).", argument="x", domain=(0.2, 9))
 K1E = _one("_k1e", "modified", _scipy("k1e"), "exp(x) k1(x).", argument="x", domain=(0.2, 9))
@@ -313,13 +323,18 @@ POLYNOMIALS = {
 }
 POLYNOMIALS |= {
     f"shifted_chebyshev_polynomial_{k}": _polynomial(
-        f"_shifted_chebyshev_{k}", f"s_chebyshev_{k}", _shift(reference),
-        f"Chebyshev polynomial of the {kind} kind in 2 x - 1", True,
+        f"_shifted_chebyshev_{k}",
+        f"s_chebyshev_{k}",
+        _shift(reference),
+        f"Chebyshev polynomial of the {kind} kind in 2 x - 1",
+        True,
     )  # fmt: skip
     for k, (kind, reference) in _KINDS.items()
 }
 POLYNOMIALS |= {
-    "hermite_polynomial_h": _polynomial("_hermite_h", "s_hermite_h", _degree("hermite"), "Physicists' Hermite polynomial"),
+    "hermite_polynomial_h": _polynomial(
+        "_hermite_h", "s_hermite_h", _degree("hermite"), "Physicists' Hermite polynomial"
+    ),
     "hermite_polynomial_he": _polynomial(
         "_hermite_he", "s_hermite_he", _degree("hermitenorm"), "Probabilists' Hermite polynomial"
     ),
@@ -339,10 +354,10 @@ def _next(dtype: DType) -> str:
 NEXTAFTER = _binary(
     "nextafter",
     _next,
+    lambda ctx, g: (keep(g, ctx.inputs[0] != ctx.inputs[1]) if ctx.needs[0] else None, zeros(g)),
     includes=("real", "parts"),
     categories="f",
     reference=np.nextafter,
-    why=NO_GRADIENT,
     doc="The next number of the dtype after input towards other.",
     source="IEEE 754",
 )
