@@ -56,4 +56,16 @@ ndtr, log_ndtr, ndtri = (
     _named("ndtr", _records.NDTR), _named("log_ndtr", _records.LOG_NDTR), _named("ndtri", _records.NDTRI),
 )  # fmt: skip
 xlog1py, zeta = _named("xlog1py", _records.XLOG1PY), _named("zeta", _records.ZETA)
-globals().update({name: _named(name, op) for name, op in _records.POLYNOMIALS.items()})
+_polynomials = {name: _named(name, op) for name, op in _records.POLYNOMIALS.items()}
+chebyshev_polynomial_t = _polynomials["chebyshev_polynomial_t"]
+chebyshev_polynomial_u = _polynomials["chebyshev_polynomial_u"]
+chebyshev_polynomial_v = _polynomials["chebyshev_polynomial_v"]
+chebyshev_polynomial_w = _polynomials["chebyshev_polynomial_w"]
+hermite_polynomial_h = _polynomials["hermite_polynomial_h"]
+hermite_polynomial_he = _polynomials["hermite_polynomial_he"]
+laguerre_polynomial_l = _polynomials["laguerre_polynomial_l"]
+legendre_polynomial_p = _polynomials["legendre_polynomial_p"]
+shifted_chebyshev_polynomial_t = _polynomials["shifted_chebyshev_polynomial_t"]
+shifted_chebyshev_polynomial_u = _polynomials["shifted_chebyshev_polynomial_u"]
+shifted_chebyshev_polynomial_v = _polynomials["shifted_chebyshev_polynomial_v"]
+shifted_chebyshev_polynomial_w = _polynomials["shifted_chebyshev_polynomial_w"]

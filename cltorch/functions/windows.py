@@ -22,8 +22,8 @@ def _grid(
     name: str, length: int, periodic: bool, dtype: Any = None, layout: Any = "strided", device: Any = None,
     requires_grad: bool = False, pin_memory: bool = False,
 ) -> tuple[Tensor, int, Any]:  # fmt: skip
-    """Numbers 0 .. length - 1, the steps of one period, and the dtype of the window. Raises RuntimeError for dtypes that
-    are not floating point, other layouts and negative lengths.
+    """Numbers 0 .. length - 1, the steps of one period, and the dtype of the window. Raises RuntimeError for dtypes
+    that are not floating point, other layouts and negative lengths.
     """
     dtype = dtypes.get_default_dtype() if dtype is None else dtype
     if layout != "strided":

@@ -1,5 +1,5 @@
-"""Records of the special functions: Bessel and Airy functions, orthogonal polynomials, the normal distribution, incomplete
-gamma functions; and the parts of a floating point number.
+"""Records of the special functions: Bessel and Airy functions, orthogonal polynomials, the normal distribution,
+incomplete gamma functions; and the parts of a floating point number.
 
 Floor 2. `s_…` are functions of the files in kernels/ named in a record's `includes`; they compute in double where the
 device has it. PyTorch has no gradients for most of them; `why` says so.

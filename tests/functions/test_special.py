@@ -1,4 +1,4 @@
-"""Special functions, windows and masked functions at the places the table's tests do not reach: edges, dtypes, errors."""
+"""Special functions, windows and masked functions where the table's tests do not reach: edges, dtypes, errors."""
 
 from __future__ import annotations
 
