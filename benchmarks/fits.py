@@ -3,7 +3,7 @@
     python -m benchmarks.fits [NAME ...]
 
 Each table is the Chebyshev series of a smooth factor of a function on an interval: interpolated in 128 Chebyshev points
-with mpmath at 50 digits, cut where what is left out is below 2^-56 of the factor's least value (or of its greatest, where
+with mpmath at 50 digits, cut where what is left out is below 2^-56 of the factor's least value (of its greatest, where
 it has zeros). Printed as OpenCL C, with the greatest error of the cut series, in exact arithmetic, over 400 points.
 Needs mpmath; the library never does.
 """
@@ -38,8 +38,8 @@ def value(c: list[Any], u: Any) -> Any:
 
 
 def fit(name: str, f: Callable[[Any], Any], text: str, zeros: bool = False, scale: float = 1.0) -> None:
-    """Print the table `name` of `f` over u in [-1, 1]; `text` says what f is. `scale`: part of the usual accuracy that is
-    wanted.
+    """Print the table `name` of `f` over u in [-1, 1]; `text` says what f is. `scale`: part of the usual accuracy
+    that is wanted.
     """
     c = series(f)
     samples = [(u, f(u)) for u in (mp.cos(mp.pi * (k + mp.mpf("0.37")) / 400) for k in range(400))]
@@ -242,7 +242,7 @@ def gamma() -> None:
 
 
 def temme(a: int = 20, eta: float = 0.34) -> None:
-    """Coefficients d[k][n] of Temme's expansion of the incomplete gamma function (DLMF 8.12.11 to 8.12.20): rational, cut
+    """Coefficients d[k][n] of Temme's expansion of the incomplete gamma function (DLMF 8.12.11 to 8.12.20): cut
     where a^-k eta^n d[k][n] is below 2^-58.
     """
     terms, depth = 64, 18

@@ -33,7 +33,8 @@ def _one(name: str, file: str, reference: Any, doc: str, grad: Any = None, argum
     if grad is None:
         facts["why"] = NO_GRADIENT
     return _unary(
-        name, expr, grad, includes=(file,) if file == "math" else ("real", file), promote="float", reference=reference, doc=doc,
+        name, expr, grad, includes=(file,) if file == "math" else ("real", file), promote="float", reference=reference,
+        doc=doc,
         names=(argument,), **facts,
     )  # fmt: skip
 
