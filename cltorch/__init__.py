@@ -15,10 +15,13 @@ from . import (
     engine,
     functions,
     linalg,
+    masked,
     nn,
     optim,
     placement,
     profiler,
+    signal,
+    special,
     utils,
 )
 from .autograd import (

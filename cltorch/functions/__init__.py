@@ -12,6 +12,7 @@ from ..attach import FUNCTIONS, attach_table
 from ..ops import activations, contraction, factorization, pooling, scan, sorting, volume
 from ..ops import indexing as index_records
 from ..ops import random as random_records
+from ..ops import special as special_records
 from ..tensor import Tensor
 from . import (
     activation,
@@ -25,6 +26,7 @@ from . import (
     random,
     reduction,
     shape,
+    windows,
     writing,
 )
 
@@ -37,10 +39,22 @@ RECORDS = (
     random_records,
     scan,
     sorting,
+    special_records,
     volume,
 )  # imported, they fill the table
 _ROOMS = (
-    arithmetic, reduction, linear, creation, random, indexing, comparison, shape, activation, printing, environment,
+    arithmetic,
+    reduction,
+    linear,
+    creation,
+    random,
+    indexing,
+    comparison,
+    shape,
+    activation,
+    printing,
+    environment,
+    windows,
     writing,
 )
 

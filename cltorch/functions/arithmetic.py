@@ -6,6 +6,7 @@ Floor 6. Each call records one entry where the record allows it.
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from .. import dtypes, fast
 from ..autograd.probe import MISSING, Probe
 from ..dispatch import apply, apply_, can_cast, cast, result_type
 from ..dtypes import BOOL, FLOAT
-from ..ops import activations
+from ..ops import activations, special
 from ..ops import pointwise as records
 from ..tensor import Tensor
 from .derive import check_tensor, in_place, with_out
@@ -43,6 +44,7 @@ __all__ = [
     "mvlgamma",
     "ldexp",
     "isreal",
+    "frexp",
     "masked_fill",
     "is_floating_point",
     "is_complex",
@@ -309,6 +311,18 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
     return input * pow(2.0, other)
 
 
+FrexpResult = namedtuple("frexp", ["mantissa", "exponent"])
+
+
+@with_out
+def frexp(input: Tensor) -> Any:
+    """(mantissa, exponent): input = mantissa * 2 ** exponent, 1/2 <= |mantissa| < 1; exponents are int32."""
+    check_tensor("frexp", input=input)
+    if not input.is_floating_point():
+        raise RuntimeError("torch.frexp() only supports floating-point dtypes")
+    return FrexpResult(apply(special.MANTISSA, (input,)), apply(special.EXPONENT, (input,)))
+
+
 # ---- bounds and rounding
 
 
@@ -550,6 +564,7 @@ def is_nonzero(input: Tensor) -> bool:
 promote_types = dtypes.promote
 
 METHODS: dict[str, Any] = {
+    "frexp": frexp,
     "add": add,
     "add_": _add_,
     "sub": sub,

@@ -1,0 +1,8 @@
+"""Signal processing: window functions in `cltorch.signal.windows`.
+
+Floor 6, above functions.
+"""
+
+from . import windows
+
+__all__ = ["windows"]
