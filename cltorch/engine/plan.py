@@ -108,9 +108,9 @@ def lower(group: Fused, target: Target, constant: bool = False) -> Lowered:
 
 def _keeps(group: Fused, target: Target) -> tuple[int, ...]:
     """The slots of inputs of which the group's lowering can keep something."""
-    if group.entry is None or group.entry.spec.op.keeps is None:
+    spec = group.entry.spec if group.entry else None
+    if spec is None or spec.op.keeps is None:
         return ()
-    spec = group.entry.spec
     views = tuple(x for x in spec.ins if isinstance(x, Layout))
     return tuple(group.ins[i] for i in spec.op.keeps(views, spec.outs, spec.attrs, target, group.program))
 

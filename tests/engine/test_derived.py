@@ -11,7 +11,6 @@ import pytest
 import cltorch
 from cltorch import engine, runtime
 from cltorch.engine import derived
-from cltorch.nn import functional as F
 
 DEVICES = [d for d in runtime.devices() if d.target.kind == "cpu" and not d.target.loop_limit]
 
