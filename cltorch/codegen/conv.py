@@ -55,6 +55,7 @@ __all__ = [
     "infer_conv",
     "infer_conv_input",
     "infer_conv_weight",
+    "keeps",
     "lower_conv",
     "lower_conv_input",
     "lower_conv_weight",
@@ -97,6 +98,20 @@ def candidates(
     return [some for some in found if some]
 
 
+def keeps(
+    op: str,
+    inputs: tuple[Layout, ...],
+    outputs: tuple[Layout, ...],
+    attrs: tuple,
+    target: Target,
+    epilogue: Epilogue | None = None,
+) -> tuple[int, ...]:
+    """The inputs of which a lowering keeps something while they are `constant`: the weight, in Winograd's form."""
+    known = _known(op, inputs[0], inputs[1].shape, attrs, target)
+    form = known or choose_winograd(op, inputs, outputs, attrs, target, epilogue)
+    return (1,) if isinstance(form, WinogradConfig) else ()
+
+
 def lower_conv(
     inputs: tuple[Layout, ...],
     outputs: tuple[Layout, ...],
@@ -104,12 +119,16 @@ def lower_conv(
     target: Target,
     epilogue: Epilogue | None = None,
     config: ConvConfig | WinogradConfig | None = None,
+    constant: bool = False,
 ) -> Lowered:
-    """y (N, K, Ho, Wo) of x (N, C, H, W) and w (K, C / groups, R, S), then the epilogue."""
+    """y (N, K, Ho, Wo) of x (N, C, H, W) and w (K, C / groups, R, S), then the epilogue.
+
+    `constant`: the weight will hardly change, so what can be made of it alone is.
+    """
     config = config or _known("conv", inputs[0], inputs[1].shape, attrs, target)
     config = config or choose_winograd("conv", inputs, outputs, attrs, target, epilogue)
     if isinstance(config, WinogradConfig):
-        return lower_winograd("conv", inputs, outputs, attrs, target, epilogue, config)
+        return lower_winograd("conv", inputs, outputs, attrs, target, epilogue, config, constant)
     return conv_images.lower_conv(inputs, outputs, attrs, target, epilogue, config)
 
 
@@ -120,12 +139,13 @@ def lower_conv_input(
     target: Target,
     epilogue: Epilogue | None = None,
     config: ConvConfig | WinogradConfig | None = None,
+    constant: bool = False,
 ) -> Lowered:
-    """dx (N, C, H, W) of dy (N, K, Ho, Wo) and w (K, C / groups, R, S), then the epilogue."""
+    """dx (N, C, H, W) of dy (N, K, Ho, Wo) and w (K, C / groups, R, S), then the epilogue; `constant` as above."""
     config = config or _known("conv_input", inputs[0], inputs[1].shape, attrs, target)
     config = config or choose_winograd("conv_input", inputs, outputs, attrs, target, epilogue)
     if isinstance(config, WinogradConfig):
-        return lower_winograd("conv_input", inputs, outputs, attrs, target, epilogue, config)
+        return lower_winograd("conv_input", inputs, outputs, attrs, target, epilogue, config, constant)
     return conv_images.lower_conv_input(inputs, outputs, attrs, target, epilogue, config)
 
 

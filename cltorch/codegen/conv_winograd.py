@@ -10,7 +10,7 @@ CPU class and float registers only: double stays direct, and so does everything 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ..config import settings
@@ -149,9 +149,11 @@ def _slab(columns: int, rows: int, outputs: int, width: int) -> int:
 
 @lru_cache(maxsize=4096)
 def configure(
-    outputs: int, shape: tuple[int, ...], q_count: int, chunked: bool, target: Target
+    outputs: int, shape: tuple[int, ...], q_count: int, chunked: bool, target: Target, kept: bool = False
 ) -> tuple[WinogradConfig, float] | None:
     """The parameters of F(outputs, 3) that gives `shape` from `q_count` channels, and the cycles that it takes.
+
+    `kept`: the transformed taps are there from earlier calls.
 
     Two vectors of output channels where there are that many. Of the blocks of tiles that fit into local memory
     and of the register tiles, those with the fewest cycles, counting cores that have nothing left to do. None if local
@@ -174,7 +176,7 @@ def configure(
     tiles = ceil_div(n, parts) * per_image
     m_blocks, q_blocks = ceil_div(m_count, vectors * width), ceil_div(q_count, width)
     image, inverse, ahead, within = (700, 340, 650, 250) if outputs == 4 else (300, 100, 350, 140)
-    before = tiles * q_blocks * image + (0 if chunked else q_count * m_blocks * vectors * ahead + LAUNCH)
+    before = tiles * q_blocks * image + (0 if chunked or kept else q_count * m_blocks * vectors * ahead + LAUNCH)
     best: tuple[WinogradConfig, float] | None = None
     for tile in (12, 10, 8, 6, 4):
         if tile * vectors > (24 if width >= 16 else 12):
@@ -214,6 +216,15 @@ def _choose(shape: tuple[int, ...], q_count: int, form: str, target: Target) -> 
         return None
     config, cycles = min(options, key=lambda some: some[1])
     return config if form != "auto" or cycles < 0.9 * direct else None
+
+
+def _with_kept_taps(shape: tuple[int, ...], q_count: int, config: WinogradConfig, target: Target) -> WinogradConfig:
+    """The same form, so that results are the same to the last bit, for taps that are there from earlier calls.
+
+    Products are added up in the same order whatever the tiles, and whether channels are taken in chunks or not.
+    """
+    found = configure(config.outputs, shape, q_count, False, target, True)
+    return found[0] if found else replace(config, chunk=0)
 
 
 def choose_winograd(
@@ -276,8 +287,10 @@ def _weight_numbers(p: _Problem, index: str) -> list[tuple[str, int]]:
     return [(index, p.weight.offset), (index, p.w_m), (index, p.w_q), (index, p.weight.extent()[1] + 1)]
 
 
-def _ahead_launch(p: _Problem, c: WinogradConfig, target: Target, first: int, images: int) -> Launch:
-    """Transforms some images and, if they are the first and taps are not transformed in passing, those too."""
+def _ahead_launch(
+    p: _Problem, c: WinogradConfig, target: Target, first: int, images: int, with_taps: bool, with_images: bool = True
+) -> Launch:
+    """Transforms some images, taps (which the kernel of the products does where it takes them in chunks), or both."""
     s, given = _sizes(p.out_shape, p.q_count, c, images), p.given
     index = index_type(given, p.weight)
     body = render(
@@ -303,8 +316,9 @@ def _ahead_launch(p: _Problem, c: WinogradConfig, target: Target, first: int, im
     if not c.chunk:
         held = (target.local_memory - 1024) // (c.vectors * c.width * 4)
         chunk = max(1, min(p.q_count, 32, (held - c.width) // 9))
-        taps_parts = s.m_blocks * ceil_div(p.q_count, chunk) if first == 0 else 0
-        parts, local = parts + taps_parts, max(local, (9 * chunk + c.width) * c.vectors * c.width * 4)
+        taps_parts = s.m_blocks * ceil_div(p.q_count, chunk) if with_taps else 0
+        pack = (9 * chunk + c.width) * c.vectors * c.width * 4
+        parts, local = (parts + taps_parts, max(local, pack)) if with_images else (taps_parts, pack)
         numbers = [("int", s.m_blocks), ("int", p.out_shape[1]), ("int", chunk), *_weight_numbers(p, index)]
         numbers += [("int", s.taps_plane), ("int", taps_parts)]
         taps = [Input(1), Scratch(1), *(Value(t, v) for t, v in numbers)]
@@ -330,15 +344,25 @@ def _ahead_launch(p: _Problem, c: WinogradConfig, target: Target, first: int, im
         ("int", c.tile),
         ("int", s.tiles_plane),
     ]
-    args = (Input(0), Scratch(0), Local(local), *taps, *(Value(t, v) for t, v in numbers))
-    with_taps = not c.chunk and first == 0
-    made = s.all_tiles * s.q_blocks + (s.m_blocks * c.vectors * p.q_count if with_taps else 0)
+    if not with_images:  # the same whatever the images, so that images of any size share what is kept
+        numbers = numbers[:1] + [(t, 0) for t, _ in numbers[1:]]
+    args = (
+        Input(0 if with_images else 1),
+        Scratch(0 if with_images else 1),
+        Local(local),
+        *taps,
+        *(Value(t, v) for t, v in numbers),
+    )
+    made = (s.all_tiles * s.q_blocks if with_images else 0) + (s.m_blocks * c.vectors * p.q_count if with_taps else 0)
     return Launch(
         KernelSource("conv_winograd_ahead", body, ("conv", "winograd")),
         args,
         (parts,),
         made * c.width * (192.0 if c.outputs == 4 else 32.0),
-        given.nbytes * images / given.shape[0] + p.weight.nbytes * with_taps + 4.0 * made * s.frequencies * c.width,
+        given.nbytes * images / given.shape[0] * with_images
+        + p.weight.nbytes * with_taps
+        + 4.0 * made * s.frequencies * c.width,
+        None if with_images else 1,
     )
 
 
@@ -420,16 +444,24 @@ def lower_winograd(
     target: Target,
     epilogue: Epilogue | None,
     config: WinogradConfig,
+    constant: bool = False,
 ) -> Lowered:
-    """The launches of `op` ('conv' or 'conv_input') by Winograd's algorithm, then the epilogue."""
+    """The launches of `op` ('conv' or 'conv_input') by Winograd's algorithm, then the epilogue.
+
+    A `constant` weight's transform is a launch of its own, whose result is kept.
+    """
     given, weight = inputs[0], inputs[1]
     require(op, "input" if op == "conv" else "grad_output", given, accepts(given), "unit stride in the last dim")
     require(op, "weight", weight, accepts_weight(weight), "contiguous last two dims")
     epilogue = epilogue or Epilogue.identity(outputs[0])
     p = _problem(op, given, weight, epilogue, attrs)
     launches: list[Launch] = []
+    if constant:
+        config = _with_kept_taps(p.out_shape, p.q_count, config, target)
+        launches.append(_ahead_launch(p, config, target, 0, 1, True, False))
     for first in range(0, p.out_shape[0], config.images):
         images = min(config.images, p.out_shape[0] - first)
-        launches.append(_ahead_launch(p, config, target, first, images))
+        with_taps = not (config.chunk or first or constant)
+        launches.append(_ahead_launch(p, config, target, first, images, with_taps))
         launches.append(_product_launch(p, config, epilogue, target, first, images))
-    return Lowered(tuple(launches), _scratch(p, config))
+    return Lowered(tuple(launches), _scratch(p, config), ((1, 1),) if constant else ())

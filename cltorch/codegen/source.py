@@ -117,6 +117,8 @@ class Launch:
     Attributes:
         global_size: work-items per dimension, a multiple of `source.local_size`, same length.
         flops, nbytes: arithmetic done and necessary memory traffic, for the profiler.
+        kept: the input of whose contents alone it makes its result, a scratch buffer that stays while the input does
+            (see `Lowered.kept`); None for usual launches.
     """
 
     source: KernelSource
@@ -124,11 +126,17 @@ class Launch:
     global_size: tuple[int, ...]
     flops: float = 0.0
     nbytes: float = 0.0
+    kept: int | None = None
 
 
 @dataclass(frozen=True)
 class Lowered:
-    """The launches that solve a problem, in order; `scratch` gives the bytes of each scratch buffer they share."""
+    """The launches that solve a problem, in order; `scratch` gives the bytes of each scratch buffer they share.
+
+    `kept`: (scratch buffer, input) for buffers that a launch with this `kept` fills; it runs only when the input has
+    changed.
+    """
 
     launches: tuple[Launch, ...]
     scratch: tuple[int, ...] = field(default=())
+    kept: tuple[tuple[int, int], ...] = ()

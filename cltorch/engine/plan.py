@@ -36,6 +36,23 @@ class Use:
     ctype: str = ""
 
 
+@dataclass
+class Kept:
+    """A result of the contents of one storage, which replays make when it is not there.
+
+    Attributes:
+        slot: the storage. `key`: what makes the result of it.
+        launches: (BoundLaunch, (Launch, Fused)) that make it.
+        uses: where it is bound.
+    """
+
+    slot: int
+    nbytes: int
+    key: tuple
+    launches: list[tuple[Any, tuple[Launch, Fused]]] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+
+
 @dataclass(eq=False)
 class Plan:
     """What replay needs.
@@ -48,6 +65,9 @@ class Plan:
         arena: bytes of the arena; places: (use, offset, nbytes) of everything in it.
         numbers: number slot -> uses.
         busy: being replayed: what is bound now must stay.
+        writes: slots of storages with contents that it changes.
+        constants: slots that it only reads, of which another plan of the same trace can keep something (`kept`);
+            `variants`: those plans, by which of the constants have been seen before.
     """
 
     launches: list[tuple] = field(default_factory=list)
@@ -62,6 +82,10 @@ class Plan:
     last_numbers: list[Any] = field(default_factory=list)
     last_arena: Any = None
     busy: bool = False
+    writes: tuple[int, ...] = ()
+    constants: tuple[int, ...] = ()
+    kept: list[Kept] = field(default_factory=list)
+    variants: dict[bytes, Plan] = field(default_factory=dict)
 
     def let_go(self) -> None:
         """Forget the buffers of the last replay, so that the pool can give their memory back; the next one binds anew.
@@ -72,10 +96,13 @@ class Plan:
         self.last_arena = None
         for bound in self.bound:
             bound.let_go()
+        for kept in self.kept:
+            for bound, _ in kept.launches:
+                bound.let_go()
 
 
 @lru_cache(maxsize=4096)
-def _lower(kind: str, program: Any, spec: Spec | None, target: Target) -> Lowered:
+def _lower(kind: str, program: Any, spec: Spec | None, target: Target, constant: bool = False) -> Lowered:
     if kind == "point":
         return lower_pointwise(program, target)
     if kind == "multi":
@@ -84,12 +111,23 @@ def _lower(kind: str, program: Any, spec: Spec | None, target: Target) -> Lowere
         return lower_rowwise(program, target)
     assert spec is not None and spec.op.lower is not None
     views = tuple(x for x in spec.ins if isinstance(x, Layout))
+    if constant:
+        return spec.op.lower(views, spec.outs, spec.attrs, target, program, constant=True)
     return spec.op.lower(views, spec.outs, spec.attrs, target, program)
 
 
-def lower(group: Fused, target: Target) -> Lowered:
-    """The launches of one fused group."""
-    return _lower(group.kind, group.program, group.entry.spec if group.entry else None, target)
+def lower(group: Fused, target: Target, constant: bool = False) -> Lowered:
+    """The launches of one fused group; `constant`: what can be kept of its inputs is to be."""
+    return _lower(group.kind, group.program, group.entry.spec if group.entry else None, target, constant)
+
+
+def _keeps(group: Fused, target: Target) -> tuple[int, ...]:
+    """The slots of inputs of which the group's lowering can keep something."""
+    spec = group.entry.spec if group.entry else None
+    if spec is None or spec.op.keeps is None:
+        return ()
+    views = tuple(x for x in spec.ins if isinstance(x, Layout))
+    return tuple(group.ins[i] for i in spec.op.keeps(views, spec.outs, spec.attrs, target, group.program))
 
 
 def arrange(lives: Sequence[tuple[int, int, int]], alignment: int) -> tuple[list[int], int]:
@@ -118,7 +156,14 @@ def arrange(lives: Sequence[tuple[int, int, int]], alignment: int) -> tuple[list
     return offsets, total
 
 
-def make_plan(device: Device, signature: Sequence, kept: set[int], outside: set[int], sizes: Sequence[int]) -> Plan:
+def make_plan(
+    device: Device,
+    signature: Sequence,
+    kept: set[int],
+    outside: set[int],
+    sizes: Sequence[int],
+    settled: frozenset[int] = frozenset(),
+) -> Plan:
     """Plan a trace.
 
     Args:
@@ -126,12 +171,17 @@ def make_plan(device: Device, signature: Sequence, kept: set[int], outside: set[
         kept: slots that survive (their contents are looked at later).
         outside: slots whose memory is not the plan's: survivors and whatever had contents before.
         sizes: bytes of each slot.
+        settled: slots of whose contents results are kept from replay to replay.
     """
     if any(isinstance(x, Spec) and _is_short_product(x) for x in signature):
         device.find_matrix()
     target = device.target
     groups = fuse(signature, kept, target)
-    lowered = [lower(g, target) for g in groups]
+    written = {slot for group in groups for slot in group.outs}
+    training = any(entry.spec.op.trains for group in groups for entry in group.entries)
+    keeps = [() if training else _keeps(group, target) for group in groups]
+    constants = {slot for slots in keeps for slot in slots if slot in outside and slot not in written}
+    lowered = [lower(g, target, bool(slots) and settled.issuperset(slots)) for g, slots in zip(groups, keeps)]
     _build(device, groups, lowered)
 
     lives: dict[Any, list[int]] = {}  # slot or ('scratch', group, i) -> [nbytes, first, last]
@@ -139,16 +189,23 @@ def make_plan(device: Device, signature: Sequence, kept: set[int], outside: set[
         for slot in (*group.ins, *group.outs):
             if slot not in outside:
                 lives.setdefault(slot, [sizes[slot], at, at])[2] = at
+        held = dict(low.kept)
         for i, nbytes in enumerate(low.scratch):
-            lives["scratch", at, i] = [nbytes, at, at]
+            if i not in held:
+                lives["scratch", at, i] = [nbytes, at, at]
     names = list(lives)
     offsets, arena = arrange([tuple(lives[n]) for n in names], target.address_alignment)  # type: ignore[misc]
     place = {name: (offset, lives[name][0]) for name, offset in zip(names, offsets)}
 
-    plan = Plan(arena=arena)
+    plan = Plan(arena=arena, writes=tuple(sorted(written & outside)), constants=tuple(sorted(constants)))
     externals: dict[int, list[Use]] = {}
     numbers: dict[int, list[Use]] = {}
     for at, (group, low) in enumerate(zip(groups, lowered)):
+        results: dict[Any, Kept] = {}
+        for i, which in low.kept:
+            makers = tuple((m.source.name, m.global_size, m.args) for m in low.launches if m.kept == which)
+            results["scratch", at, i] = Kept(group.ins[which], low.scratch[i], makers)
+        plan.kept += results.values()
         for launch in low.launches:
             args: list[Any] = []
             buffers: list[tuple[int, Any]] = []
@@ -173,12 +230,19 @@ def make_plan(device: Device, signature: Sequence, kept: set[int], outside: set[
                     args.append(arg)
             bound = device.bind(launch.source, args, launch.global_size)
             for position, name in buffers:
-                if name in place:
+                if name in results:
+                    results[name].uses.append(Use(bound, position))
+                elif name in place:
                     plan.places.append((Use(bound, position), *place[name]))
                 else:
                     externals.setdefault(name, []).append(Use(bound, position))
             for position, slot, ctype in scalars:
                 numbers.setdefault(slot, []).append(Use(bound, position, ctype))
+            if launch.kept is not None:
+                for result in results.values():
+                    if result.slot == group.ins[launch.kept]:
+                        result.launches.append((bound, (launch, group)))
+                continue
             plan.launches.append((bound.kernel, bound.global_size, bound.local_size))
             plan.bound.append(bound)
             plan.about.append((launch, group))

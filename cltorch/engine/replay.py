@@ -10,15 +10,16 @@ import gc
 import struct
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..config import settings
 from ..dtypes import bfloat16
-from ..errors import BuildError
+from ..errors import BuildError, OutOfMemoryError
 from ..shapes import Layout, contiguous_stride
-from . import host
+from . import derived, host
 from .plan import Plan, make_plan
 from .storage import Storage
 from .trace import Trace, set_flusher, traces
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..runtime import Device
 
 PLAN_LIMIT = 512
+VARIANT_LIMIT = 4  # of a plan
 
 _plans: dict[tuple, Plan] = {}
 
@@ -61,11 +63,20 @@ def _run(trace: Trace) -> None:
             if len(_plans) >= PLAN_LIMIT:
                 del _plans[next(iter(_plans))]
             _plans[key] = plan
-        plan.busy = True
+        chosen = plan
+        if plan.constants:
+            chosen = _variant(plan, trace, flags)
+        plan.busy = chosen.busy = True
         try:
+            _replay(chosen, device, storages, trace.numbers)
+        except OutOfMemoryError:
+            if not derived.give_up(device):
+                raise
             _replay(plan, device, storages, trace.numbers)
         finally:
-            plan.busy = False
+            plan.busy = chosen.busy = False
+        if plan.constants:
+            derived.see(storages[slot] for slot in plan.constants)
         if device.profiler is not None:
             device.profiler.flush_ended()
         trace.failed = False
@@ -74,11 +85,30 @@ def _run(trace: Trace) -> None:
         device.synchronize()
 
 
-def _new_plan(trace: Trace, flags: bytes) -> Plan:
+def _variant(plan: Plan, trace: Trace, flags: bytes) -> Plan:
+    """The plan that keeps what it makes of contents that were seen before; `plan` if there are none, or no memory."""
+    device, storages = trace.device, trace.storages
+    seen = bytes([storages[slot].derived is not None for slot in plan.constants])
+    if not any(seen) or device.has_several_streams:  # a result made on one stream may not be there yet on another
+        return plan
+    found = plan.variants.get(seen)
+    if found is None:
+        if len(plan.variants) >= VARIANT_LIMIT:
+            return plan
+        found = _new_plan(trace, flags, frozenset(slot for slot, known in zip(plan.constants, seen) if known))
+        plan.variants[seen] = found
+    missing = sum(kept.nbytes for kept in found.kept if kept.key not in (storages[kept.slot].derived or ()))
+    if missing and missing + derived.nbytes(device) > device.pool.budget // derived.SHARE:
+        return plan
+    return found
+
+
+def _new_plan(trace: Trace, flags: bytes, settled: frozenset[int] = frozenset()) -> Plan:
     kept = {slot for slot, flag in enumerate(flags) if flag & 1}
     outside = {slot for slot, flag in enumerate(flags) if flag}
     try:
-        return make_plan(trace.device, trace.signature, kept, outside, [s.nbytes for s in trace.storages])
+        sizes = [s.nbytes for s in trace.storages]
+        return make_plan(trace.device, trace.signature, kept, outside, sizes, settled)
     except BuildError as fault:
         lines = [trace.lines[p] for p in getattr(fault, "positions", ()) if p < len(trace.lines)]
         if lines:
@@ -123,31 +153,59 @@ def _replay(plan: Plan, device: Device, storages: list[Storage], numbers: list) 
                 for use in uses:
                     use.launch.set_number(use.position, use.ctype, value)
                 seen[i] = value
+    first = _bind_kept(plan, device, storages) if plan.kept else ()
+    if plan.writes:
+        derived.forget([storages[slot] for slot in plan.writes])
     if settings.debug >= 2 or device.profiler is not None:
-        _replay_watched(plan, device, stream)
+        _replay_watched(plan, device, stream, first)
     else:
         enqueue, queue = device.enqueue, stream.queue
         try:
+            for bound, _ in first:
+                bound.enqueue(queue)
             for kernel, global_size, local_size in plan.launches:
                 enqueue(queue, kernel, global_size, local_size)
         except Exception as error:  # some kernels ran: what was recorded cannot be run again
             traces[device].clear()
+            derived.give_up(device)  # and what was to be kept may not have been made
             raise device.fault(error, f"running {kernel}") from error
     if arena is not None:
         arena.release()
 
 
-def _replay_watched(plan: Plan, device: Device, stream: Any) -> None:
+def _bind_kept(plan: Plan, device: Device, storages: list[Storage]) -> list[tuple]:
+    """Bind the results that are kept, and give the launches that make those which are not there."""
+    missing: list[tuple] = []
+    made: list[tuple[dict, tuple]] = []
+    for kept in plan.kept:
+        results = storages[kept.slot].derived
+        assert results is not None
+        block = results.get(kept.key)
+        if block is None:
+            try:
+                block = results[kept.key] = device.pool.allocate(kept.nbytes, device.stream)
+            except OutOfMemoryError:
+                for results, key in made:  # nothing was launched that would fill them
+                    del results[key]
+                raise
+            made.append((results, kept.key))
+            missing += kept.launches
+        for use in kept.uses:
+            use.launch.set_buffer(use.position, block.buffer)
+    return missing
+
+
+def _replay_watched(plan: Plan, device: Device, stream: Any, first: Sequence[tuple]) -> None:
     """Launch one by one, with a line per kernel (`CLTORCH_DEBUG=2`) or an event each for the profiler."""
     profiler = device.profiler
     if profiler is not None:
         trace = traces[device]
-        for bound, (launch, group) in zip(plan.bound, plan.about):
+        for bound, (launch, group) in (*first, *zip(plan.bound, plan.about)):
             name, event = f"{launch.source.family}: {group.ops}", bound.enqueue(stream.queue)
             origin = (trace.epoch, trace.lines, group)
             profiler.record(name, event, launch.flops, launch.nbytes, id(stream), origin=origin)
         return
-    for bound, (launch, group) in zip(plan.bound, plan.about):
+    for bound, (launch, group) in (*first, *zip(plan.bound, plan.about)):
         stream.synchronize()
         start = time.perf_counter()
         bound.enqueue(stream.queue)
@@ -236,6 +294,7 @@ def write(storage: Storage, view: Layout, array: np.ndarray) -> None:
     trace = storage.trace
     if storage.epoch == trace.epoch:
         _run(trace)
+    derived.forget((storage,))
     array = np.ascontiguousarray(array, view.dtype.numpy)
     if storage.block is None and view.nbytes == storage.nbytes:
         storage.host = array

@@ -26,9 +26,10 @@ class Storage:
         foreign: `host` belongs to the user, who may write into it later: the first op that is recorded on the storage
             takes a copy, so that what it computes does not depend on when it runs.
         epoch, slot: its number in the trace of that epoch.
+        derived: results made of its contents alone (see derived.py).
     """
 
-    __slots__ = ("trace", "nbytes", "block", "host", "version", "foreign", "epoch", "slot", "__weakref__")
+    __slots__ = ("trace", "nbytes", "block", "host", "version", "foreign", "epoch", "slot", "derived", "__weakref__")
 
     def __init__(self, device: Device, nbytes: int):
         self.trace: Trace = traces[device]
@@ -39,6 +40,7 @@ class Storage:
         self.foreign = False
         self.epoch = -1
         self.slot = -1
+        self.derived: dict[tuple, Any] | None = None
 
     @property
     def device(self) -> Device:

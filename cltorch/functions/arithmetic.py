@@ -311,7 +311,7 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
     return input * pow(2.0, other)
 
 
-FrexpResult = namedtuple("frexp", ["mantissa", "exponent"])
+FrexpResult = namedtuple("frexp", ["mantissa", "exponent"])  # type: ignore[name-match]
 
 
 @with_out

@@ -7,6 +7,7 @@ x).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -175,7 +176,9 @@ def conv2d_input_reference(
     return padded[:, :, padding[0] : padding[0] + extra[0], padding[1] : padding[1] + extra[1]]
 
 
-def _convolution(name: str, infer: Any, lower: Any, grad: Any, reference: Any, names: tuple[str, ...], doc: str) -> Op:
+def _convolution(
+    name: str, infer: Any, lower: Any, grad: Any, reference: Any, names: tuple[str, ...], doc: str, keeps: Any = None
+) -> Op:
     return register(
         Op(
             name,
@@ -184,6 +187,8 @@ def _convolution(name: str, infer: Any, lower: Any, grad: Any, reference: Any, n
             categories="if",
             infer=infer,
             lower=lower,
+            keeps=keeps,
+            trains=keeps is None,
             grad=grad,
             saves=(0, 1),
             reference=reference,
@@ -203,6 +208,7 @@ CONV2D = _convolution(
     conv2d_reference,
     ("input", "weight"),
     "2-D cross-correlation of (N, C, H, W) with (K, C / groups, R, S).",
+    partial(conv.keeps, "conv"),
 )
 CONV2D_INPUT = _convolution(
     "_conv2d_input",
@@ -212,6 +218,7 @@ CONV2D_INPUT = _convolution(
     conv2d_input_reference,
     ("grad_output", "weight"),
     "Gradient of a convolution's input; also a transposed convolution.",
+    partial(conv.keeps, "conv_input"),
 )
 CONV2D_WEIGHT = _convolution(
     "_conv2d_weight",

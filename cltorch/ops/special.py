@@ -293,7 +293,7 @@ def _polynomial(name: str, kernel: str, reference: Any, doc: str, shifted: bool 
 
 
 def _degree(name: str) -> Callable[..., Any]:
-    return lambda x, n: scipy_special("eval_" + name)(n, np.asarray(x, np.float64))
+    return lambda x, n: scipy_special("eval_" + name)(int(n), np.asarray(x, np.float64))
 
 
 def _half(sign: int) -> Callable[..., Any]:

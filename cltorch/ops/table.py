@@ -35,6 +35,9 @@ class Op:
         infer: contractions and customs: (layouts, attrs) -> tuple of (dtype, shape), one per output; raises PyTorch's
             errors.
         lower: contractions and customs: (inputs, outputs, attrs, target, epilogue) -> codegen.source.Lowered.
+        keeps: contractions: (inputs, outputs, attrs, target, epilogue) -> numbers of inputs of whose contents alone the
+            lowering, told that they are `constant`, makes something that may be kept from call to call.
+        trains: what it gives is the gradient of a weight, so whatever runs with it is training and nothing is kept.
         grad: (ctx, *output gradients) -> a gradient or None per operand, or None if the op is not differentiable (see
             `why`). ctx has `inputs` (the operands named in `saves`, else None), `out` (if saved), `attrs`, `needs`
             (bool per operand), `shapes` (shape per operand).
@@ -58,6 +61,8 @@ class Op:
     categories: str = "bif"
     infer: Callable[..., Any] | None = None
     lower: Callable[..., Any] | None = None
+    keeps: Callable[..., tuple[int, ...]] | None = None
+    trains: bool = False
     grad: Callable[..., Any] | None = None
     saves: tuple[int | str, ...] = ()
     why: str = ""
