@@ -60,6 +60,16 @@ class GemmProblem:
     def flops(self) -> float:
         return 2.0 * self.count * self.m * self.n * self.k
 
+    @property
+    def key(self) -> str:
+        """The problem's name in the tuning database: dtypes, sizes, batch, and along which dim each matrix lies."""
+
+        def order(x: Operand) -> str:
+            return "n" if x.column == 1 else "t" if x.row == 1 else "s"
+
+        dtypes = " ".join(dict.fromkeys((self.a.dtype.name, self.b.dtype.name)))
+        return f"{dtypes} m{self.m} n{self.n} k{self.k} b{self.count} {order(self.a)}{order(self.b)}"
+
 
 # ---- normal form
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..dtypes import bfloat16, float16
 from ..target import Target, fragments
+from . import tuned
 from .gemm_problem import GemmProblem, Operand, lanes_of, native, sum_bytes
 from .walk import up
 
@@ -56,7 +57,12 @@ def widest_read(x: Operand, most: int) -> int:
 
 
 def choose_config(problem: GemmProblem, target: Target) -> GemmConfig:
-    """Form and sizes for a product on a target, by rules measured with benchmarks/kernels_gemm.py."""
+    """Form and sizes for a product on a target: what the tuning database says, else by rules measured with
+    benchmarks/kernels_gemm.py.
+    """
+    known = tuned.find("gemm", problem.key, target, ("", GemmConfig))
+    if known is not None:
+        return known
     if target.kind == "gpu":
         return _group_config(problem, target)
     lanes = lanes_of(problem.a.dtype, target)

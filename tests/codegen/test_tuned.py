@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from cltorch.codegen import conv, tuned
+from cltorch.codegen import conv, gemm, tuned
 from cltorch.codegen.conv_shapes import key
+from cltorch.codegen.gemm_problem import normalise
+from cltorch.codegen.program import Epilogue
 from cltorch.config import settings
 from cltorch.dtypes import float32
 from cltorch.resources import kernels_directory
@@ -182,6 +184,25 @@ def test_candidates_of_a_convolution_are_different_forms(op: str) -> None:
     assert ("winograd" in forms) == (op != "conv_weight")
     for config in found:
         assert lower(given, (out,), attrs, TARGET, None, config).launches
+
+
+def test_a_product_takes_the_configuration_that_the_database_names(folder: Path) -> None:
+    a, b, c = layout(float32, (96, 80)), layout(float32, (80, 64)), layout(float32, (96, 64))
+
+    def launches() -> list[Any]:
+        return [(each.source.name, each.args) for each in gemm.lower_matmul((a, b), (c,), (), TARGET, None).launches]
+
+    by_rule = launches()
+    (problem,) = normalise(a, b, Epilogue.identity(c))
+    assert problem.key == "float32 m96 n64 k80 b1 nn"
+    other = gemm.GemmConfig("tile", 2, 1, "direct", "group", 8, 16, 80)
+    content = {"format": tuned.FORMAT, "device": {}, "families": {"gemm": {problem.key: asdict(other)}}}
+    (folder / "a.json").write_text(json.dumps(content))
+    tuned.forget()
+    found = launches()
+    assert found != by_rule
+    by_hand = gemm.lower_matmul((a, b), (c,), (), TARGET, None, other).launches
+    assert found == [(each.source.name, each.args) for each in by_hand]
 
 
 def test_a_configuration_goes_to_json_and_back(folder: Path) -> None:

@@ -30,8 +30,8 @@ def made(monkeypatch):
     found = []
     make = replay.make_plan
 
-    def watched(device, signature, kept, outside, sizes):
-        found.append((make(device, signature, kept, outside, sizes), set(outside), list(sizes)))
+    def watched(device, signature, kept, outside, sizes, *settled):
+        found.append((make(device, signature, kept, outside, sizes, *settled), set(outside), list(sizes)))
         return found[-1][0]
 
     monkeypatch.setattr(replay, "make_plan", watched)
