@@ -417,7 +417,9 @@ class UnitCode:
                 value = self.analysis.program.stores[i][0]
                 out.append(o.write(block.stored(value, o.dtype), *self._row_place(o, u), self.row_width))
         if self.horizontal and self.form.gpu and out:
-            return ["if (get_local_id(0) == 0) {", *(f"  {line}" for line in out), "}"]
+            # the others may still have to read what is overwritten: a running statistic
+            first = "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);"
+            return [first, "if (get_local_id(0) == 0) {", *(f"  {line}" for line in out), "}"]
         return out
 
     def _partial_stores(self) -> list[str]:
