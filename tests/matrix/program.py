@@ -564,6 +564,24 @@ def scans() -> None:
 
 
 @family
+def special_functions() -> None:
+    """SciPy's values, written down: it is not there on every machine."""
+    x = np.array([0.5, 1.0, 2.0], np.float32)
+    same(torch.special.i0(t(x)), [1.0634834, 1.2660659, 2.2795853], 1e-5)
+    same(torch.special.i1e(t(x)), [0.1564208, 0.2079104, 0.2152693], 1e-5)
+    same(torch.special.bessel_j0(t(x)), [0.9384698, 0.7651977, 0.2238908], 1e-5)
+    same(torch.special.bessel_y1(t(x)), [-1.4714724, -0.7812128, -0.1070324], 1e-5)
+    same(torch.special.modified_bessel_k0(t(x)), [0.9244191, 0.4210244, 0.1138939], 1e-5)
+    same(torch.special.airy_ai(t(x)), [0.2316936, 0.1352924, 0.0349241], 1e-5)
+    same(torch.special.erfcx(t(x)), [0.6156903, 0.4275836, 0.2553957], 1e-5)
+    same(torch.special.ndtri(t(np.array([0.1, 0.5, 0.9], np.float32))), [-1.2815516, 0.0, 1.2815516], 1e-5)
+    same(torch.special.zeta(t(x + 1.5), t(x)), [4.9348022, 1.3414873, 0.1267339], 1e-5)
+    same(torch.special.gammainc(t(x), t(x)), [0.6826895, 0.6321206, 0.5939942], 1e-5)
+    same(torch.special.chebyshev_polynomial_t(t(x), 3), [-1.0, 1.0, 26.0], 1e-5)
+    same(torch.special.hermite_polynomial_he(t(x), 4), [1.5625, -2.0, -5.0], 1e-5)
+
+
+@family
 def linear_algebra() -> None:
     a = array(3, 5, 5) + 4 * np.eye(5, dtype=np.float32)
     wide = a.astype(np.float64)
