@@ -67,18 +67,18 @@ def correlate(x: np.ndarray, w: np.ndarray, padding: tuple[int, int]) -> np.ndar
 class Problem:
     """Operands, layouts and expected results of one convolution; weights scaled so that results are of order one."""
 
-    def __init__(self, shape, k, padding, dtype=float32, seed=0):
+    def __init__(self, shape, k, padding, dtype=float32, seed=0, offset=0.0):
         rng = np.random.default_rng(seed)
         self.dtype, self.attrs = dtype, ((1, 1), padding, (1, 1), 1)
 
-        def made(size, scale=1.0):
-            return decode(encode(rng.standard_normal(size) * scale, dtype), dtype)
+        def made(size, scale=1.0, mean=0.0):
+            return decode(encode(rng.standard_normal(size) * scale + mean, dtype), dtype)
 
         n, c, h, width = shape
         py, px = padding
-        self.x, self.w = made(shape), made((k, c, 3, 3), (9 * max(c, k)) ** -0.5)
+        self.x, self.w = made(shape, mean=offset), made((k, c, 3, 3), (9 * max(c, k)) ** -0.5)
         self.y = correlate(self.x, self.w, padding)
-        self.dy = made(self.y.shape)
+        self.dy = made(self.y.shape, mean=offset)
         turned = np.ascontiguousarray(self.w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
         self.dx = correlate(self.dy, turned, (2, 2))[:, :, py : py + h, px : px + width]
         self.layouts = [layout(dtype, a.shape) for a in (self.x, self.w, self.dy)]
@@ -184,6 +184,27 @@ def test_error_grows_little_with_channels(channels):
     for outputs, direction in product((2, 4), DIRECTIONS):
         config = configuration(outputs, 16, tile=8)
         p.check(direction, p.lower(direction, runner.target(SWEEP), config), SWEEP, BOUND[outputs])
+
+
+BENCHMARKED = [  # (N, C, H, W), K
+    ((4, 64, 32, 32), 64), ((4, 128, 16, 16), 128), ((4, 256, 8, 8), 256), ((4, 512, 4, 4), 512), ((1, 64, 56, 56), 64)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("outputs", (2, 4))
+def test_benchmarked_shapes_stay_within_the_stated_bound(outputs, direction):
+    """Of the largest output, as issue 3 states it: 5e-6 and 3e-5; also behind a mean of a thousand deviations."""
+    worst = {}
+    for shape, k in BENCHMARKED:
+        for offset in (0.0, 1e3):
+            problem = Problem(shape, k, (1, 1), offset=offset)
+            values, expected, ins, out = problem.operands(direction)
+            config, _ = conv_winograd.configure(outputs, out.shape, ins[0].shape[1], False, runner.target(SWEEP))
+            lowered = problem.lower(direction, runner.target(SWEEP), config)
+            (got,) = runner.run(lowered, [a.astype(np.float32) for a in values], [out], device=SWEEP)
+            worst[shape, offset] = abs(got.reshape(out.shape) - expected).max() / abs(expected).max()
+    assert max(worst.values()) <= BOUND[outputs], worst
 
 
 @pytest.mark.parametrize("outputs", [2, 4])
