@@ -98,4 +98,20 @@ def _cases(shapes: dict[str, Shape], goals: dict[str, Goal], kind: str = "") -> 
     ]  # fmt: skip
 
 
-CASES = _cases(SQUARES, WINOGRAD, "3x3 ") + _cases(OTHERS, OTHER)
+def volume(c: int, size: int, k: int, stride: int = 1, groups: int = 1) -> Callable[[Any], Callable[[], Any]]:
+    """A 3x3x3 convolution of `size`^3 voxels, forward."""
+
+    def prepare(torch: Any) -> Callable[[], Any]:
+        x, w = normal(torch, 2, c, size, size, size), normal(torch, k, c // groups, 3, 3, 3, seed=1)
+        return lambda: torch.nn.functional.conv3d(x, w, None, stride, 1, 1, groups)
+
+    return prepare
+
+
+VOLUMES = [  # rows without a goal
+    Case("conv 3d 32x16 forward", "conv", volume(32, 16, 32)),
+    Case("conv 3d s2 32x16 forward", "conv", volume(32, 16, 64, 2)),
+    Case("conv 3d depthwise 32x16 forward", "conv", volume(32, 16, 32, groups=32)),
+]
+
+CASES = _cases(SQUARES, WINOGRAD, "3x3 ") + _cases(OTHERS, OTHER) + VOLUMES

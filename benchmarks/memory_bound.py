@@ -28,6 +28,13 @@ def layer_norm(torch: Any) -> Callable[[], Any]:
     return lambda: torch.nn.functional.layer_norm(a, (384,), w, b)
 
 
+def layer_norm_backward(torch: Any) -> Callable[[], Any]:
+    """Forward, and the gradients of input, scale and shift."""
+    given = [normal(torch, *shape, seed=i).requires_grad_() for i, shape in enumerate(((4096, 384), (384,), (384,)))]
+    g = normal(torch, 4096, 384, seed=3)
+    return lambda: torch.autograd.grad(torch.nn.functional.layer_norm(given[0], (384,), *given[1:]), given, g)
+
+
 def batch_norm(torch: Any) -> Callable[[], Any]:
     """Training: forward with running statistics, then the gradients of input, scale and shift."""
     x = normal(torch, 16, 64, 32, 32).requires_grad_()
@@ -79,6 +86,7 @@ CASES = [
     Case("gelu(x*w+b)+r 2048^2", "memory", chain, _goal("chain of 4 pointwise ops", 2.5), nbytes=5 * _MIB4),
     Case("softmax 2048^2", "memory", softmax, _goal("softmax", 1.4), nbytes=2 * _MIB4),
     Case("layer_norm 4096x384", "memory", layer_norm, _goal("layer norm", 1.3), nbytes=2 * 4.0 * 4096 * 384),
+    Case("layer_norm 4096x384 with backward", "memory", layer_norm_backward, nbytes=6 * 4.0 * 4096 * 384, grad=True),
     Case("batch_norm train 16x64x32", "memory", batch_norm, _goal("batch norm training", 3.0),
          nbytes=6 * _IMAGES, grad=True),
     Case("sum 4M", "memory", total, _goal("sum", 1.2), nbytes=4.0 * (1 << 22)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -18,7 +19,9 @@ def test_names_and_groups() -> None:
     names = [case.name for case in tables.CASES]
     assert len(set(names)) == len(names)
     assert {case.group for case in tables.CASES} == set(GROUPS)
-    assert all(case.goal is not None for case in tables.CASES)
+    free = [case.name for case in tables.CASES if case.goal is None]  # issue 3 names no goal for these
+    assert len(free) == 8, free
+    assert all(re.match("matmul (float|bfloat|int8)|conv 3d|layer_norm .* backward", name) for name in free), free
     assert tables.named("CNN step b4").whole
     assert [case.name for case in tables.select(["models"], "ResNet")] == ["ResNet-18 step b16", "ResNet-18 step b64"]
 
