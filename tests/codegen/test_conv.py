@@ -133,6 +133,8 @@ def close(got: np.ndarray, expected: np.ndarray, dtype: DType) -> None:
     assert np.abs(got - expected).max() <= TOLERANCE[dtype.name] * scale
 
 
+# 1x1, stride 1: a product of matrices on CPUs of 16 vector registers
+PRODUCT = ((3, 40, 7, 6), 70, (1, 1), (1, 1), (0, 0), (1, 1), 1)
 DIRECTIONS = ("forward", "input", "weight")
 
 
@@ -323,7 +325,7 @@ def finished(out: Layout, inputs: tuple[Layout, ...], alias: int = -1) -> Epilog
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
-@pytest.mark.parametrize("problem", [COMMON[0], COMMON[3], PLANES[1], COMMON[4]], ids=str)
+@pytest.mark.parametrize("problem", [COMMON[0], COMMON[3], PLANES[1], COMMON[4], PRODUCT], ids=str)
 def test_epilogue(kind, problem):
     """Bias, activation, run-time scalar and a residual that is broadcast, transposed or the output itself."""
     p, target = Problem(*problem), runner.target(SWEEP, kind)
@@ -354,9 +356,10 @@ def test_epilogue(kind, problem):
             close(got.reshape(out.shape).astype(np.float64), expected + values, float32)
 
 
-def test_two_stores_and_element_numbers():
+@pytest.mark.parametrize("problem", [COMMON[2], PRODUCT], ids=str)
+def test_two_stores_and_element_numbers(problem):
     """One epilogue stores the value and the element's number in C order."""
-    p, target = Problem(*COMMON[2]), runner.target(SWEEP)
+    p, target = Problem(*problem), runner.target(SWEEP)
     for direction in DIRECTIONS:
         inputs, value, out = p.operands(direction)
         instrs = (Instr("index", (), float32),)
@@ -372,7 +375,7 @@ def test_two_stores_and_element_numbers():
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
-@pytest.mark.parametrize("problem", [COMMON[0], COMMON[2], ODD[0], PLANES[0], PLANES[1], ODD[9]], ids=str)
+@pytest.mark.parametrize("problem", [COMMON[0], COMMON[2], ODD[0], PLANES[0], PLANES[1], ODD[9], PRODUCT], ids=str)
 def test_views(kind, problem):
     """Inputs with gaps between rows, channels and images and an offset; an output that is a transposed view."""
     p, target = Problem(*problem), runner.target(SWEEP, kind)
