@@ -153,6 +153,9 @@ def walk_of(analysis: Analysis, target: Target) -> Walk:
     guides = [o for o in operands if o.role != INDEX and is_full(analysis, o)] or [
         o for o in operands if o.role != INDEX
     ]
+    # A mean per row lies along the rows, whatever the elements do: what is broadcast has no say.
+    sizes = [d for d, n in enumerate(program.shape) if n > 1]
+    guides = [o for o in guides if all(o.strides[d] for d in sizes)] or guides
     order = sorted(range(len(program.shape)), key=lambda d: tuple(-o.strides[d] for o in guides))
     kept = _merge([d for d in order if d not in program.dims], program.shape, operands)
     reduced = _merge([d for d in order if d in program.dims], program.shape, operands)
