@@ -15,6 +15,9 @@ from cltorch.engine import derived
 DEVICES = [d for d in runtime.devices() if d.target.kind == "cpu" and not d.target.loop_limit]
 
 
+crowded: set[runtime.Device] = set()  # devices that are to look as if they had several streams
+
+
 def numbers(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
@@ -23,9 +26,12 @@ def numbers(seed: int, *shape: int) -> np.ndarray:
 def device(request, monkeypatch):
     monkeypatch.setattr(cltorch.config.settings, "winograd", "4")
     monkeypatch.setattr(cltorch.config.settings, "precise", False)
+    # streams of other tests of this process may be alive, and with several streams nothing is kept
+    monkeypatch.setattr(runtime.Device, "has_several_streams", property(lambda self: self in crowded))
     engine.clear_plans()
     derived.give_up(request.param)
     yield request.param
+    crowded.clear()
     engine.clear_plans()
 
 
@@ -178,3 +184,12 @@ def test_bounded(device, layer, monkeypatch):
     monkeypatch.setattr(derived, "SHARE", 1 << 60)
     check(layer, numbers(1, 20, 24, 3, 3))
     assert derived.nbytes(device) == 0
+
+
+def test_nothing_is_kept_with_several_streams(device, layer):
+    crowded.add(device)
+    infer(layer, 4)
+    assert derived.nbytes(device) == 0
+    crowded.clear()
+    infer(layer, 4)
+    assert derived.nbytes(device) > 0
