@@ -6,7 +6,6 @@ Floor 6, part of `linalg`.
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Sequence
 from typing import Any
 
 from ..dtypes import float32, float64
@@ -88,11 +87,3 @@ def check_info(op: str, info: Tensor, text: str) -> None:
         if number:
             batch = f"(Batch element {i}): " if info.dim() else ""
             raise LinAlgError(f"{op}: {batch}{text.format(number)}")
-
-
-def product(numbers: Sequence[int]) -> int:
-    """The product of sizes."""
-    total = 1
-    for number in numbers:
-        total *= number
-    return total

@@ -5,14 +5,13 @@ Floor 6, part of `linalg`.
 
 from __future__ import annotations
 
-import math
+from math import prod
 from typing import Any
 
 from .. import dtypes
 from ..autograd.function import Function
 from ..autograd.modes import no_grad
-from ..dtypes import float64
-from ..functions.creation import eye
+from ..functions.creation import arange, eye
 from ..functions.derive import check_tensor, with_out
 from ..functions.nodes import give_backward
 from ..tensor import Tensor
@@ -21,7 +20,6 @@ from .checks import (
     check_matrices,
     fitting_sides,
     is_vector_side,
-    product,
     returned,
     same_batch,
     same_dtype,
@@ -146,9 +144,7 @@ def _diagonal_and_sign(a: Tensor) -> tuple[Tensor, Tensor]:
     """The diagonal of U and the sign of P of P A = L U."""
     lu, pivots, _ = factored(a)
     n = a.shape[-1]
-    places = dtypes.int32
-    own = eye(n, dtype=places, device=a.device).cumsum(0).sum(0).flip(0).to(places)  # 1 … n
-    swaps = (pivots != own).sum(-1)
+    swaps = (pivots != arange(1, n + 1, dtype=dtypes.int32, device=a.device)).sum(-1)
     sign = 1 - 2 * (swaps % 2)
     return lu.diagonal(0, -2, -1), sign.to(a.dtype)
 
@@ -214,9 +210,8 @@ def slogdet(A: Tensor) -> Any:
 def tolerance(a: Tensor, largest: Tensor, atol: Any, rtol: Any) -> Tensor:
     """Below which a singular value counts as 0: max(atol, rtol * largest); rtol's default is max(m, n) eps."""
     if rtol is None:
-        eps = 2.220446049250313e-16 if a.dtype is float64 else 1.1920928955078125e-07
         given = isinstance(atol, Tensor) or atol is not None and atol > 0
-        default = max(a.shape[-2:]) * eps
+        default = max(a.shape[-2:]) * dtypes.finfo(a.dtype).eps
         rtol = 0.0 if given and not isinstance(atol, Tensor) else default
         if isinstance(atol, Tensor):
             rtol = (atol <= 0).to(a.dtype) * default
@@ -284,8 +279,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         raise RuntimeError(f"{op}: input.size(-2) should match other.size(-2)")
     a, sides = same_batch(op, A, sides)
     m, n = a.shape[-2:]
-    eps = 2.220446049250313e-16 if A.dtype is float64 else 1.1920928955078125e-07
-    limit = max(m, n) * eps if rcond is None or rcond < 0 else float(rcond)
+    limit = max(m, n) * dtypes.finfo(A.dtype).eps if rcond is None or rcond < 0 else float(rcond)
     solution = pinv(a, rtol=limit) @ sides
     with no_grad():
         values = svd(a, full_matrices=False)[1]
@@ -310,12 +304,12 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     if ind <= 0:
         raise RuntimeError("Expected a strictly positive integer for 'ind'")
     first, last = tuple(A.shape[:ind]), tuple(A.shape[ind:])
-    if product(first) != product(last):
+    if prod(first) != prod(last):
         raise RuntimeError(
             "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
-            f"{product(last)} != {product(first)}"
+            f"{prod(last)} != {prod(first)}"
         )
-    return inv(A.reshape(product(first), product(last))).reshape((*last, *first))
+    return inv(A.reshape(prod(first), prod(last))).reshape((*last, *first))
 
 
 @with_out
@@ -327,10 +321,10 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
         wanted = [d % A.dim() for d in dims]
         a = A.movedim(wanted, list(range(A.dim() - len(wanted), A.dim())))
     last = tuple(a.shape[B.dim() :])
-    if product(last) != product(tuple(a.shape[: B.dim()])):
+    if prod(last) != prod(a.shape[: B.dim()]):
         raise RuntimeError(
             "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), "
-            f"but got {product(last)} != {product(tuple(a.shape[: B.dim()]))}"
+            f"but got {prod(last)} != {prod(a.shape[: B.dim()])}"
         )
-    n = product(last)
-    return solve(a.reshape(math.prod(a.shape[: B.dim()]), n), B.reshape(-1)).reshape(last)
+    n = prod(last)
+    return solve(a.reshape(prod(a.shape[: B.dim()]), n), B.reshape(-1)).reshape(last)
