@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -52,9 +51,3 @@ def run(module: str, name: str, device: str = "", cache: str | None = None, step
     found = json.loads(done.stdout.splitlines()[-1])
     found["took"] = time.perf_counter() - start
     return found
-
-
-def cold(name: str, device: str) -> dict[str, float]:
-    """A first process, with empty caches of kernels."""
-    with tempfile.TemporaryDirectory() as cache:
-        return run("cltorch", name, device, cache, steps=0)

@@ -22,13 +22,16 @@ class Chain:
     Attributes:
         specs: the entries' Specs, in order.
         program: places in the table, in the order in which the trace's signature wants them.
+        order: places among given and fresh storages, by first appearance in the program; number_order: those among
+            numbers and constants. In these orders recording entry by entry would number them, and it must come to the
+            same signature: else the first step of a training is planned apart from all later ones.
         constants: numbers that are the same in every call.
         nbytes: sizes of the fresh storages.
         writes: given storages that are written, once per write.
         entries, bytes: what the chain adds to the trace's limits.
     """
 
-    __slots__ = ("bytes", "constants", "entries", "nbytes", "program", "specs", "writes")
+    __slots__ = ("bytes", "constants", "entries", "nbytes", "number_order", "order", "program", "specs", "writes")
 
     def __init__(
         self,
@@ -37,7 +40,10 @@ class Chain:
         constants: tuple[Any, ...],
         nbytes: tuple[int, ...],
         writes: tuple[int, ...],
+        order: tuple[int, ...],
+        number_order: tuple[int, ...],
     ):
+        self.order, self.number_order = order, number_order
         self.specs, self.program, self.constants = specs, program, constants
         self.nbytes, self.writes = nbytes, writes
         self.entries, self.bytes = len(specs), sum(spec.nbytes for spec in specs)
@@ -111,7 +117,11 @@ class Recording:
             base[kind], total = total, total + size
         base["fresh"] = total
         program = tuple(base[kind] + i for kind, i in steps)
+        operands, values = {"given": 0, "fresh": len(given)}, {"number": 0, "constant": len(numbers)}
+        order = (operands[kind] + i for kind, i in steps if kind in operands)
+        number_order = (values[kind] + i for kind, i in steps if kind in values)
         found_chain = Chain(
-            tuple(specs), program, tuple(constants), tuple(s.nbytes for s in fresh), tuple(writes)
-        )
+            tuple(specs), program, tuple(constants), tuple(s.nbytes for s in fresh), tuple(writes),
+            tuple(dict.fromkeys(order)), tuple(dict.fromkeys(number_order)),
+        )  # fmt: skip
         return found_chain, {id(s): i for i, s in enumerate(fresh)}

@@ -161,27 +161,23 @@ class Trace:
         """
         with self.lock:
             epoch, storages, number_slots = self.epoch, self.storages, self.number_slots
-            table: list[Any] = [*chain.specs]
-            append = table.append
-            for s in given:
+            operands, values = [*given, *fresh], [*numbers, *chain.constants]
+            for i in chain.order:
+                s = operands[i]
                 if s.epoch != epoch:
                     if s.foreign:
                         s.own()
                     s.epoch, s.slot = epoch, len(storages)
                     storages.append(s)
-                append(s.slot)
-            for value in (*numbers, *chain.constants):
-                slot = number_slots.get(id(value))
-                if slot is None:
-                    slot = number_slots[id(value)] = len(self.numbers)
+            for i in chain.number_order:
+                value = values[i]
+                if id(value) not in number_slots:
+                    number_slots[id(value)] = len(self.numbers)
                     self.numbers.append(value)
-                append(slot)
-            slot = len(storages)
-            for s in fresh:
-                s.epoch, s.slot = epoch, slot
-                append(slot)
-                slot += 1
-            storages += fresh
+            known = number_slots.get
+            table: list[Any] = [
+                *chain.specs, *[s.slot for s in given], *[known(id(v)) for v in values], *[s.slot for s in fresh]
+            ]  # fmt: skip
             self.signature += [table[i] for i in chain.program]
             for i in chain.writes:
                 given[i].version += 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cltorch as torch
-from cltorch import dtypes, engine, runtime
+from cltorch import direct, dtypes, engine, nn, runtime
 from cltorch.engine import replay
 from cltorch.ops.table import TABLE
 from cltorch.shapes import layout
@@ -165,3 +165,22 @@ def test_plans_let_go_of_memory_that_the_pool_gives_up(device):
     assert plan.last_arena is None and all(b is None for b in plan.last_buffers)
     assert before - resident() >= 1.8 * size
     assert run() == 2.0 * (size // 4)  # bound anew
+
+
+def test_the_first_step_of_biased_layers_is_the_program_of_all_later_ones(made):
+    """A layer's second call records its entries in one go (engine/chain.py): they must be numbered as one by one."""
+    torch.manual_seed(0)
+    direct._chains.clear()
+    model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Flatten(), nn.Linear(180, 7))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    x, labels = torch.randn(4, 3, 8, 8), torch.arange(4)
+    engine.flush()
+    plans = []
+    for _ in range(4):
+        loss = nn.functional.cross_entropy(model(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+        plans.append(len(made))
+    assert plans[0] == plans[1] == plans[-1], plans
